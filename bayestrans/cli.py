@@ -29,6 +29,7 @@ from . import (
 )
 from .catalogue import check_writable, write_table
 from .demo import demo
+from .files import whole, write_text
 from .sample import Method
 from .store import check_target
 
@@ -142,8 +143,9 @@ def _diagnose(options: argparse.Namespace) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / "diagnosis.nc"
         check_target(target, overwrite=options.overwrite)
-        diagnosis.tree.to_netcdf(target, engine="h5netcdf")
-        (folder / "diagnosis.txt").write_text(f"{diagnosis}\n", encoding="utf-8")
+        with whole(target) as partial:
+            diagnosis.tree.to_netcdf(partial, engine="h5netcdf")
+        write_text(folder / "diagnosis.txt", f"{diagnosis}\n")
     print(diagnosis)
     return int(options.strict and bool(diagnosis.warnings))
 

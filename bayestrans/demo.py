@@ -15,6 +15,7 @@ from . import plot
 from .catalogue import write_table
 from .diagnose import diagnose
 from .evaluate import evaluate
+from .files import whole, write_text
 from .infer import fit
 from .mclmc import MCLMC
 from .neighbours import CLASSES
@@ -84,7 +85,7 @@ def demo(
     begun = time.perf_counter()
     pair = simulate(n_common, n_catalogue, seed=seed)
     write_table(Table(to_columns(pair)), folder / "pairs.csv", overwrite=True)
-    (folder / "spec.toml").write_text(pair.spec.to_toml(), encoding="utf-8")
+    write_text(folder / "spec.toml", pair.spec.to_toml())
     train, test = pair.pairs.split(0.2, seed=seed)
     method = method or MCLMC(time_budget=90.0)
     posterior = fit(train, method=method, seed=seed, progress=progress)
@@ -102,7 +103,8 @@ def demo(
         "kiel": plot.kiel(result),
     }
     for name, figure in pictures.items():
-        figure.savefig(folder / f"{name}.png", dpi=200)
+        with whole(folder / f"{name}.png") as partial:
+            figure.savefig(partial, dpi=200, format="png")
     text = "\n".join(
         [
             f"Held-out stars ({len(test)} of {n_common}), predictive of what B measures:",
@@ -117,10 +119,10 @@ def demo(
             f"{time.perf_counter() - begun:.0f} s in all.",
         ]
     )
-    (folder / "scores.txt").write_text(text + "\n", encoding="utf-8")
+    write_text(folder / "scores.txt", text + "\n")
     held_out = evaluation.to_dict()
     sheet = {"held_out": held_out, "against_truth": against}
-    (folder / "scores.json").write_text(json.dumps(sheet, indent=1), encoding="utf-8")
+    write_text(folder / "scores.json", json.dumps(sheet, indent=1))
     return Demo(folder, held_out, against)
 
 

@@ -113,7 +113,7 @@ def diagnose(posterior: Posterior) -> Diagnosis:
         values = mean[:, :, list(block.block.outputs)].reshape(*lead, len(posterior.probe_x), -1)
         for k, output in enumerate(block.block.outputs):
             groups["posterior"][posterior.spec.output_names[output]] = values[..., k]
-        for site in ("log_scatter", "dof_above_2"):
+        for site in ("log_scatter", "error_factor", "dof_above_2"):
             if site in block.draws:
                 groups["posterior"][f"{block.block.name}.{site}"] = block.draws[site]
         for name, stat in block.stats.items():

@@ -192,8 +192,9 @@ def _compare(mixture: Mixture, delta: jax.Array, err: jax.Array) -> tuple[jax.Ar
 
     def one(draw: Mixture) -> tuple[jax.Array, jax.Array]:
         residual = delta - draw.location
-        density = student.log_density(residual, draw.scale, draw.corr, err, draw.dof)
-        below = student.cumulative(residual / jnp.sqrt(draw.scale**2 + err**2), draw.dof)
+        noise = draw.error_factor[:, None] * err
+        density = student.log_density(residual, draw.scale, draw.corr, noise, draw.dof)
+        below = student.cumulative(residual / jnp.sqrt(draw.scale**2 + noise**2), draw.dof)
         return density, below
 
     density, below = jax.lax.map(one, mixture)

@@ -22,6 +22,9 @@ from .network import Network
 
 Draw = Mapping[str, jax.Array]
 
+#: Prior standard deviation of the logarithm of the factor of B's quoted errors.
+ERROR_FACTOR_SD = 0.3
+
 
 @dataclass(frozen=True)
 class Noise:
@@ -30,8 +33,9 @@ class Noise:
     Parameters
     ----------
     scatter : tuple of float, optional
-        Intrinsic scatter of each output, in its unit, if it is known; by
-        default it is learned as a function of the inputs.
+        Intrinsic scatter of each output, in its unit, if it is known, and
+        survey B's quoted errors with it. By default the scatter is learned as a
+        function of the inputs, and a factor of the quoted errors beside it.
     dof : float, optional
         Degrees of freedom of the Student-t; by default learned above 2.
         ``math.inf`` gives Gaussian noise.
@@ -112,7 +116,8 @@ def model(data: Data, shape: Shape) -> None:
     draw = _prior(shape, len(data.z))
     location, scale = location_and_scale(draw, data.z, data.scatter, shape)
     corr, dof = correlation(draw, shape), degrees_of_freedom(draw, shape)
-    log_density = student.log_density(data.delta - location, scale, corr, data.err, dof)
+    err = error_factor(draw, shape)[:, None] * data.err
+    log_density = student.log_density(data.delta - location, scale, corr, err, dof)
     numpyro.factor("stars", log_density.sum())
 
 
@@ -129,6 +134,8 @@ def _prior(shape: Shape, n_features: int) -> dict[str, jax.Array]:
         draw["amplitude"] = _sample("amplitude", dist.HalfNormal(1.0).expand([k]))
     if not shape.fixed_scatter:
         draw["log_scatter"] = _normal("log_scatter", (k,))
+        factor = dist.LogNormal(0.0, ERROR_FACTOR_SD).expand([k])
+        draw["error_factor"] = _sample("error_factor", factor)
         if weights:
             draw["scatter_amplitude"] = _sample(
                 "scatter_amplitude", dist.HalfNormal(1.0).expand([k])
@@ -172,6 +179,11 @@ def correlation(draw: Draw, shape: Shape) -> jax.Array:
         return jnp.eye(shape.n_outputs)
     cholesky = draw["corr_cholesky"]
     return cholesky @ cholesky.T
+
+
+def error_factor(draw: Draw, shape: Shape) -> jax.Array:
+    """Return what B's quoted errors (K,) are to be multiplied by, for one draw."""
+    return jnp.ones(shape.n_outputs) if shape.fixed_scatter else draw["error_factor"]
 
 
 def degrees_of_freedom(draw: Draw, shape: Shape) -> jax.Array | float:

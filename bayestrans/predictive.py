@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .model import Shape, correlation, degrees_of_freedom, location_and_scale
+from .model import Shape, correlation, degrees_of_freedom, error_factor, location_and_scale
 
 
 class Mixture(NamedTuple):
@@ -25,12 +25,15 @@ class Mixture(NamedTuple):
     corr : (S, K, K) array
     dof : (S,) array
         Degrees of freedom, infinite for Gaussian noise.
+    error_factor : (S, K) array
+        What B's quoted errors are to be multiplied by.
     """
 
     location: jax.Array
     scale: jax.Array
     corr: jax.Array
     dof: jax.Array
+    error_factor: jax.Array
 
 
 @partial(jax.jit, static_argnames="shape")
@@ -42,14 +45,15 @@ def mixture(
     def one(draw: Mapping[str, jax.Array]) -> Mixture:
         location, scale = location_and_scale(draw, z, scatter, shape)
         dof = jnp.asarray(degrees_of_freedom(draw, shape), dtype=location.dtype)
-        return Mixture(location, scale, correlation(draw, shape), dof)
+        factor = error_factor(draw, shape)
+        return Mixture(location, scale, correlation(draw, shape), dof, factor)
 
     return jax.lax.map(one, dict(draws))
 
 
 @jax.jit
 def draw_noise(mixture: Mixture, err: jax.Array, keys: jax.Array, base: jax.Array) -> jax.Array:
-    """Add Student-t noise with scale D R D + diag(e^2): the same law as the likelihood's."""
+    """Add Student-t noise with scale D R D + diag((f e)^2): the same law as the likelihood's."""
     n_draws, n_outputs, _ = mixture.location.shape
     cholesky = jnp.linalg.cholesky(mixture.corr)
 
@@ -59,7 +63,7 @@ def draw_noise(mixture: Mixture, err: jax.Array, keys: jax.Array, base: jax.Arra
         within = scale * jnp.einsum(
             "sij,sj->si", cholesky, jax.random.normal(inner, (n_draws, n_outputs))
         )
-        noise = within + err * jax.random.normal(outer, (n_draws, n_outputs))
+        noise = within + mixture.error_factor * err * jax.random.normal(outer, (n_draws, n_outputs))
         half = 0.5 * mixture.dof
         stretch = jnp.where(
             jnp.isinf(half),

@@ -14,6 +14,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from .files import whole
+
 FORMAT = "bayestrans model"
 FORMAT_VERSION = 1
 
@@ -62,14 +64,8 @@ def write(tree: xr.DataTree, path: str | os.PathLike[str], *, overwrite: bool) -
         node.path: {str(name): {"fletcher32": True} for name, a in node.data_vars.items() if a.ndim}
         for node in tree.subtree
     }
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with whole(path) as partial:
         tree.to_netcdf(partial, engine="h5netcdf", encoding=encoding)
-        with partial.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read(path: str | os.PathLike[str]) -> xr.DataTree:

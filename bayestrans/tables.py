@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from astropy.utils.exceptions import AstropyWarning
 from astropy.utils.masked import Masked
 from numpy.typing import NDArray
 
+from .files import whole
 from .pairs import PairsError
 
 #: What FITS writers put for "no value" among 64-bit integers.
@@ -77,20 +77,15 @@ def write_table(table: Table, path: str | os.PathLike[str], *, overwrite: bool =
     """
     path = Path(path)
     check_writable(path, overwrite=overwrite)
-    partial = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
     try:
-        WRITERS[FORMATS[path.suffix.lower()]](read_table(table), partial)
-        with partial.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        check_writable(path, overwrite=overwrite)  # someone may have written it meanwhile
-        os.replace(partial, path)
+        with whole(path) as partial:
+            WRITERS[FORMATS[path.suffix.lower()]](read_table(table), partial)
+            check_writable(path, overwrite=overwrite)  # someone may have written it meanwhile
     except (CatalogueError, MemoryError):
         raise
     except Exception as error:
         reason = f"writing failed ({_short(error)})"
         raise CatalogueError(f"{path}: {reason}; nothing was changed") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def check_writable(path: str | os.PathLike[str], *, overwrite: bool) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "bayestrans"
 LEVELS = (
-    "spec pairs scale network student simulate chains",
+    "spec pairs scale network student simulate chains files",
     "tables catalogue surveys model density neighbours baseline target predictive",
     "posterior load store sample mclmc",
     "infer support calibrate diagnose evaluate importance translate",

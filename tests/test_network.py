@@ -11,6 +11,7 @@ from numpyro.infer.util import log_density
 from scipy import stats
 
 from bayestrans.model import (
+    ERROR_FACTOR_SD,
     Data,
     Noise,
     Shape,
@@ -99,6 +100,7 @@ def test_a_linear_network_has_no_weights():
         "intercept",
         "slope",
         "log_scatter",
+        "error_factor",
         "corr_cholesky",
         "dof_above_2",
     }
@@ -146,7 +148,7 @@ def data() -> Data:
 def point(shape: Shape) -> dict[str, np.ndarray]:
     """Return some values of the unknowns that the prior allows."""
     values = draw_weights(site_shapes(shape, F), seed=3)
-    for name in ("amplitude", "scatter_amplitude", "dof_above_2"):
+    for name in ("amplitude", "scatter_amplitude", "error_factor", "dof_above_2"):
         if name in values:
             values[name] = np.abs(values[name]) + 0.3
     if shape.correlated:
@@ -163,6 +165,8 @@ def log_prior(values: dict) -> float:
             total += stats.halfnorm.logpdf(value).sum()
         elif name == "dof_above_2":
             total += stats.gamma.logpdf(value, 2, scale=10)
+        elif name == "error_factor":
+            total += stats.lognorm.logpdf(value, ERROR_FACTOR_SD).sum()
         elif name == "corr_cholesky":  # LKJ(2) of a 2 x 2 matrix: rho from -1 to 1, Beta(2, 2)
             total += stats.beta.logpdf(value[1, 0], 2, 2, loc=-1, scale=2)
         else:
@@ -195,7 +199,9 @@ def log_likelihood(values: dict, data: Data, shape: Shape) -> float:
         residual = np.asarray(data.delta, dtype=float)[:, n] - location[:, n]
         seen = ~np.isnan(residual)
         d = np.diag(scale[:, n])
-        matrix = d @ root @ root.T @ d + np.diag(np.asarray(data.err, dtype=float)[:, n] ** 2)
+        factor = values.get("error_factor", np.ones(K))
+        noise = factor * np.asarray(data.err, dtype=float)[:, n]
+        matrix = d @ root @ root.T @ d + np.diag(noise**2)
         matrix = matrix[np.ix_(seen, seen)]
         if math.isinf(dof):
             total += stats.multivariate_normal.logpdf(residual[seen], cov=matrix)
@@ -248,6 +254,7 @@ def test_site_shapes_are_what_the_likelihood_needs():
         "weight_out": (4, 2),
         "amplitude": (2,),
         "log_scatter": (2,),
+        "error_factor": (2,),
         "scatter_amplitude": (2,),
         "corr_cholesky": (2, 2),
         "dof_above_2": (),
@@ -256,7 +263,7 @@ def test_site_shapes_are_what_the_likelihood_needs():
 
 def test_what_is_given_is_not_learned():
     found = site_shapes(SHAPES["known noise"], F)
-    assert not {"log_scatter", "scatter_amplitude", "dof_above_2"} & set(found)
+    assert not {"log_scatter", "error_factor", "scatter_amplitude", "dof_above_2"} & set(found)
     assert found["weight_out"] == (2, 2)  # no head for the scatter
     assert "corr_cholesky" not in site_shapes(SHAPES["uncorrelated"], F)
     assert "corr_cholesky" not in site_shapes(Shape.of(Network(()), Noise(), 1), F)
