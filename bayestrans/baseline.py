@@ -79,13 +79,22 @@ class Baseline:
         """
         design = _design(x, scaler)
         k = self.cross.shape[1]
-        precision = self.gram + np.eye(len(self.gram))
-        weights = np.linalg.solve(precision, self.cross)
+        precision, weights = self._regression()
         dof = self.gram[0, 0] + 3.0  # inverse-Wishart with K + 2 degrees of freedom a priori
         scatter = 1e-3 * np.eye(k) + self.square - self.cross.T @ weights
         leverage = np.einsum("nd,dn->n", design, np.linalg.solve(precision, design.T))
         scale, corr = _split(scatter / dof)
         return Predictive(design @ weights, np.sqrt(1.0 + leverage)[:, None] * scale, corr, dof)
+
+    def linear_mean(self, x: Floats, scaler: Scaler) -> Floats:
+        """Return the mean (N, K) of Bayesian linear regression on ``x`` (N, D)."""
+        _, weights = self._regression()
+        # Column by column: BLAS rounds a row differently in other company.
+        return sum(a[:, None] * w for a, w in zip(_design(x, scaler).T, weights, strict=True))
+
+    def _regression(self) -> tuple[Floats, Floats]:
+        precision = self.gram + np.eye(len(self.gram))
+        return precision, np.linalg.solve(precision, self.cross)
 
     def to_arrays(self) -> dict[str, NDArray]:
         """Return the fields by name, as they are written to a model file."""

@@ -30,6 +30,7 @@ from . import (
 from .catalogue import check_writable, write_table
 from .demo import demo
 from .files import whole, write_text
+from .neighbours import CLASSES
 from .sample import Method
 from .store import check_target
 
@@ -81,6 +82,7 @@ def _fit(options: argparse.Namespace) -> int:
         pairs,
         method=_method(options),
         network=Network(tuple(options.hidden), options.activation),
+        calibrate=options.calibrate,
         seed=options.seed,
         progress=not options.quiet,
     )
@@ -119,11 +121,13 @@ def _translate(options: argparse.Namespace) -> int:
         overwrite=options.overwrite,
         draws=options.draws,
         seed=options.seed,
+        strict=options.strict,
         progress=not options.quiet,
     )
     print(f"wrote {len(result)} stars to {options.out}")
-    for name in ("dense", "sparse", "outside"):
-        print(f"  {name:8s}{(result['support_class'] == name).sum():10d}")
+    for name in CLASSES:
+        count = int((result["support_class"] == name).sum())
+        print(f"  {name:8s}{count:10d}  ({100 * count / max(1, len(result)):.1f} %)")
     unanswered = (result["flags"] & 1 > 0).sum()
     print(f"  without an answer, an input missing: {unanswered}")
     return 0
@@ -215,6 +219,12 @@ def _add_fit(commands: argparse._SubParsersAction) -> None:
     one.add_argument("--chains", type=int, help="chains (members of an ensemble)")
     one.add_argument("--time-budget", type=float, metavar="S", help="seconds for each network")
     one.add_argument("--hidden", type=int, nargs="*", default=[32, 32], metavar="WIDTH")
+    one.add_argument(
+        "--no-calibration",
+        dest="calibrate",
+        action="store_false",
+        help="do not refit without regions of the stars to learn how far to widen errors",
+    )
     one.add_argument("--activation", default="tanh", choices=["tanh", "silu", "relu"])
     one.add_argument(
         "--hold-out", type=float, metavar="SHARE", help="keep this share of the stars for scoring"
@@ -232,6 +242,9 @@ def _add_translate(commands: argparse._SubParsersAction) -> None:
     one.add_argument("--out", required=True, help=".parquet, .fits, .ecsv, .vot or .csv")
     one.add_argument("--draws", type=int, default=0, help="joint draws to add per star")
     one.add_argument("--seed", type=int, default=0, help="of those draws")
+    one.add_argument(
+        "--strict", action="store_true", help="refuse a catalogue with stars outside the support"
+    )
     one.add_argument("--overwrite", action="store_true", help="replace an existing output")
     one.add_argument("--quiet", action="store_true", help="no progress bars")
 

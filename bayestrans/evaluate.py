@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import scoringrules
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
-from . import student
+from . import student, tarp
 from .baseline import Predictive
 from .neighbours import CLASSES
 from .pairs import Pairs
@@ -22,11 +22,17 @@ from .predictive import Mixture
 
 Floats = NDArray[np.float64]
 
-#: Nominal probabilities of the central intervals whose coverage is counted.
+#: Nominal probabilities of the intervals and joint regions whose coverage is counted.
 LEVELS = (0.50, 0.68, 0.90, 0.95)
 
 #: The energy score compares all pairs of draws; this many say enough.
 ENERGY_DRAWS = 100
+
+#: Draws of a baseline for the scores that need draws.
+BASELINE_DRAWS = 400
+
+#: Stars whose pairs of draws are compared at once: bounds the memory.
+PART = 64
 
 
 class OutputScore(NamedTuple):
@@ -59,12 +65,16 @@ class Score(NamedTuple):
         each output in units of its robust correction scale.
     energy_score : float
         In the same units.
+    joint_coverage : dict of str to float
+        Share of the stars inside a joint region of all their outputs of each
+        nominal level; null if the model has fewer than four draws.
     outputs : dict of str to OutputScore
     """
 
     n: int
     nll: float
     energy_score: float
+    joint_coverage: dict[str, float]
     outputs: dict[str, OutputScore]
 
 
@@ -80,6 +90,11 @@ class Evaluation(NamedTuple):
         ``identity`` and ``linear``, fitted on the model's own training stars.
     pit : (N, K) array
         Predictive probability below each measured value; NaN where missing.
+    credibility : (N,) array
+        Predictive probability of the joint region about a random point that
+        the measured values lie at the edge of.
+    support_class : (N,) array of str
+        ``dense``, ``sparse`` or ``outside``, for each star.
     units : dict of str to str
         The unit of each output, for the table.
     """
@@ -88,6 +103,8 @@ class Evaluation(NamedTuple):
     by_support: tuple[tuple[str, Score], ...]
     baselines: dict[str, Score]
     pit: Floats
+    credibility: Floats
+    support_class: NDArray[np.str_]
     units: dict[str, str]
 
     def to_dict(self) -> dict[str, Any]:
@@ -108,10 +125,11 @@ class Evaluation(NamedTuple):
 
 
 class _Stars(NamedTuple):
-    """Per-star scores: log density (N,), energy (N,), and (N, K) of each of the others."""
+    """Per-star scores: three of all outputs together (N,), three of each output (N, K)."""
 
     log_density: Floats
     energy: Floats
+    credibility: Floats
     residual: Floats
     crps: Floats
     pit: Floats
@@ -137,9 +155,10 @@ def evaluate(posterior: Posterior, pairs: Pairs) -> Evaluation:
 
     Notes
     -----
-    Scores are those of Gneiting & Raftery (2007, JASA 102, 359), computed with
-    ``scoringrules``. The predictive includes survey B's quoted errors, because
-    it is compared with measured values.
+    Scores are those of Gneiting & Raftery (2007, JASA 102, 359), the joint
+    coverage is that of Lemos et al. (2023, ICML 40, 19256) with the regions of
+    `tarp.credibility`. The predictive includes survey B's quoted errors,
+    because it is compared with measured values.
     """
     posterior.check_spec(pairs.spec)
     if len(pairs) == 0:
@@ -147,22 +166,22 @@ def evaluate(posterior: Posterior, pairs: Pairs) -> Evaluation:
     stars = _score_model(posterior, pairs)
     scale, names = posterior.scaler.delta_scale, posterior.spec.output_names
     score = posterior.neighbours.score(pairs.x)
-    groups = _groups(score, posterior.neighbours.classify(score))
-    count = len(pairs)
+    classes = posterior.neighbours.classify(score)
+    everyone = np.ones(len(pairs), dtype=bool)
     baselines = {
-        "identity": posterior.baseline.identity(count),
+        "identity": posterior.baseline.identity(len(pairs)),
         "linear": posterior.baseline.linear(pairs.x, posterior.scaler),
     }
     return Evaluation(
-        _summarise(stars, np.ones(count, dtype=bool), scale, names),
-        tuple((name, _summarise(stars, rows, scale, names)) for name, rows in groups),
+        _summarise(stars, everyone, scale, names),
+        tuple((n, _summarise(stars, rows, scale, names)) for n, rows in _groups(score, classes)),
         {
-            name: _summarise(
-                _score_baseline(posterior, pairs, p), np.ones(count, dtype=bool), scale, names
-            )
+            name: _summarise(_score_baseline(posterior, pairs, p), everyone, scale, names)
             for name, p in baselines.items()
         },
         stars.pit,
+        stars.credibility,
+        np.array(CLASSES)[classes],
         {output.name: output.unit for output in posterior.spec.outputs},
     )
 
@@ -170,36 +189,55 @@ def evaluate(posterior: Posterior, pairs: Pairs) -> Evaluation:
 def _score_model(posterior: Posterior, pairs: Pairs) -> _Stars:
     delta = posterior.scaler.delta(pairs.x, pairs.y)
     err = np.nan_to_num(pairs.y_err) / posterior.scaler.delta_scale
-    log_density, pit = np.zeros(len(pairs)), np.full(delta.shape, np.nan)
+    log_density = np.zeros(len(pairs))
+    pit, mean = np.full(delta.shape, np.nan), np.full(delta.shape, np.nan)
     for block in posterior.blocks:
         outputs = list(block.block.outputs)
-        joint = np.zeros(len(pairs))
+        joint, table = np.zeros(len(pairs)), None
         for rows, mixture in posterior.mixtures(block, pairs.x, pairs.x_err):
             values, errors = (jnp.asarray(a[np.ix_(rows, outputs)].T) for a in (delta, err))
-            joint[rows], chunk = _compare(mixture, values, errors)
-            pit[rows[:, None], outputs] = chunk.T
+            table = _tabulate(mixture.dof) if table is None else table
+            joint[rows], below, centre = _compare(mixture, table, values, errors)
+            pit[rows[:, None], outputs], mean[rows[:, None], outputs] = below.T, centre.T
         log_density += joint
-    draws = posterior.predict(pairs, kind="measured")
-    sample = (draws - posterior.scaler.base(pairs.x)) / posterior.scaler.delta_scale
+    sample = posterior.predict(pairs, kind="measured")
+    sample -= posterior.scaler.base(pairs.x)
+    sample /= posterior.scaler.delta_scale
     crps = scoringrules.crps_ensemble(delta, np.moveaxis(sample, 0, -1))
-    mean = posterior.predict(pairs, kind="mean").mean(axis=0)
-    return _Stars(log_density, _energy(delta, sample), pairs.y - mean, np.asarray(crps), pit)
+    return _Stars(
+        log_density,
+        _energy(delta, sample),
+        tarp.credibility(sample, delta),
+        (delta - mean) * posterior.scaler.delta_scale,
+        np.asarray(crps),
+        pit,
+    )
+
+
+def _tabulate(dof: jax.Array) -> jax.Array:
+    """Return the table of `student.from_table`, which is that of all stars."""
+    knots = np.linspace(-student.TABLE_REACH, student.TABLE_REACH, student.TABLE_STEPS + 1)
+    # SciPy's: the one in JAX takes longer to compile than this to run.
+    return jnp.asarray(special.stdtr(np.asarray(dof, dtype=np.float64)[:, None], np.sinh(knots)))
 
 
 @jax.jit
-def _compare(mixture: Mixture, delta: jax.Array, err: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return the log predictive density (N,) and the PIT (K, N) of measured values."""
+def _compare(
+    mixture: Mixture, table: jax.Array, delta: jax.Array, err: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return log density (N,) and PIT (K, N) of measured values, and the predicted mean (K, N)."""
 
-    def one(draw: Mixture) -> tuple[jax.Array, jax.Array]:
+    def one(part: tuple[Mixture, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        draw, row = part
         residual = delta - draw.location
         noise = draw.error_factor[:, None] * err
         density = student.log_density(residual, draw.scale, draw.corr, noise, draw.dof)
-        below = student.cumulative(residual / jnp.sqrt(draw.scale**2 + noise**2), draw.dof)
-        return density, below
+        t = residual / jnp.sqrt(draw.scale**2 + noise**2)
+        return density, student.from_table(row[None], t.reshape(1, -1)).reshape(t.shape)
 
-    density, below = jax.lax.map(one, mixture)
+    density, below = jax.lax.map(one, (mixture, table))
     log_mean = jax.scipy.special.logsumexp(density, axis=0) - jnp.log(len(density))
-    return log_mean, below.mean(axis=0)
+    return log_mean, below.mean(axis=0), mixture.location.mean(axis=0)
 
 
 def _energy(delta: Floats, sample: Floats) -> Floats:
@@ -208,11 +246,15 @@ def _energy(delta: Floats, sample: Floats) -> Floats:
     seen = np.isfinite(delta)
     draws = np.moveaxis(np.where(seen, thin, 0.0), 0, 1)
     values = np.where(seen, delta, 0.0)
-    parts = [
-        scoringrules.es_ensemble(values[part], draws[part])
-        for part in np.array_split(np.arange(len(delta)), max(1, len(delta) // 100))
-    ]
-    return np.concatenate(parts)
+    error = np.linalg.norm(draws - values[:, None], axis=2).mean(axis=1)
+    spread = np.empty(len(delta))
+    for part in np.array_split(np.arange(len(delta)), max(1, len(delta) // PART)):
+        # The squares of all distances at once, by one product of matrices for each star.
+        product = draws[part] @ np.swapaxes(draws[part], 1, 2)
+        square = product.diagonal(axis1=1, axis2=2)
+        apart = square[:, :, None] + square[:, None] - 2 * product
+        spread[part] = np.sqrt(np.maximum(apart, 0)).mean(axis=(1, 2))
+    return np.asarray(error - 0.5 * spread)
 
 
 def _score_baseline(posterior: Posterior, pairs: Pairs, predictive: Predictive) -> _Stars:
@@ -231,20 +273,24 @@ def _score_baseline(posterior: Posterior, pairs: Pairs, predictive: Predictive) 
         crps = scoringrules.crps_normal(delta, predictive.location, predictive.scale)
     else:
         crps = scoringrules.crps_t(delta, dof, predictive.location, predictive.scale)
-    noise = np.random.default_rng(0).standard_normal((ENERGY_DRAWS, *delta.shape))
-    if not np.isinf(dof):
-        noise /= np.sqrt(
-            np.random.default_rng(1).chisquare(dof, (ENERGY_DRAWS, len(delta), 1)) / dof
-        )
-    cholesky = np.linalg.cholesky(predictive.corr)
-    sample = predictive.location + predictive.scale * (noise @ cholesky.T)
+    sample = _draw_baseline(predictive)
     return _Stars(
         np.asarray(density, dtype=np.float64),
         _energy(delta, sample),
+        tarp.credibility(sample, delta),
         residual * posterior.scaler.delta_scale,
         np.asarray(crps),
         law.cdf(residual / predictive.scale),
     )
+
+
+def _draw_baseline(predictive: Predictive) -> Floats:
+    rng, dof = np.random.default_rng(0), predictive.dof
+    noise = rng.standard_normal((BASELINE_DRAWS, *predictive.location.shape))
+    if not np.isinf(dof):
+        noise /= np.sqrt(rng.chisquare(dof, (*noise.shape[:2], 1)) / dof)
+    cholesky = np.linalg.cholesky(predictive.corr)
+    return predictive.location + predictive.scale * (noise @ cholesky.T)
 
 
 def _groups(score: Floats, classes: NDArray[np.int64]) -> list[tuple[str, NDArray[np.bool_]]]:
@@ -258,14 +304,16 @@ def _summarise(
     stars: _Stars, rows: NDArray[np.bool_], scale: Floats, names: tuple[str, ...]
 ) -> Score:
     if not rows.any():
-        return Score(0, float("nan"), float("nan"), {})
+        return Score(0, float("nan"), float("nan"), {}, {})
     outputs = {}
     for k, name in enumerate(names):
         seen = rows & np.isfinite(stars.residual[:, k])
         if seen.any():
             outputs[name] = _output_score(stars, seen, k, scale[k])
     nll, energy = -stars.log_density[rows].mean(), stars.energy[rows].mean()
-    return Score(int(rows.sum()), float(nll), float(energy), outputs)
+    inside = tarp.coverage(stars.credibility[rows], LEVELS)
+    joint = {f"{level:.2f}": float(share) for level, share in zip(LEVELS, inside, strict=True)}
+    return Score(int(rows.sum()), float(nll), float(energy), joint, outputs)
 
 
 def _output_score(stars: _Stars, seen: NDArray[np.bool_], k: int, scale: float) -> OutputScore:
@@ -282,23 +330,34 @@ def _output_score(stars: _Stars, seen: NDArray[np.bool_], k: int, scale: float) 
 
 def _sheet(score: Score) -> dict[str, Any]:
     """Return a score as plain numbers; what does not exist becomes null."""
-    outputs = {name: output._asdict() for name, output in score.outputs.items()}
     numbers = {"n": score.n, "nll": score.nll, "energy_score": score.energy_score}
-    plain = {k: None if np.isnan(v) else v for k, v in numbers.items()}
-    return {**plain, "outputs": outputs}
+    return {
+        **_plain(numbers),
+        "joint_coverage": _plain(score.joint_coverage),
+        "outputs": {name: output._asdict() for name, output in score.outputs.items()},
+    }
+
+
+def _plain(numbers: dict[str, Any]) -> dict[str, Any]:
+    return {name: None if np.isnan(value) else value for name, value in numbers.items()}
 
 
 def _table(rows: list[tuple[str, Score]], units: dict[str, str]) -> list[str]:
-    lines = [f"{'all outputs':14s}{'stars':>7s}{'NLL':>9s}{'energy':>9s}"]
-    lines += [f"{name:14s}{s.n:7d}{s.nll:9.3f}{s.energy_score:9.3f}" for name, s in rows]
     levels = "".join(f"{'in ' + str(round(100 * level)) + '%':>8s}" for level in LEVELS)
+    lines = [f"{'all outputs':14s}{'stars':>9s}{'NLL':>9s}{'energy':>9s}{'':9s}{levels}"]
+    for label, score in rows:
+        numbers = f"{score.n:9d}{score.nll:9.3f}{score.energy_score:9.3f}"
+        lines.append(f"{label:14s}{numbers}{'':9s}{_shares(score.joint_coverage)}".rstrip())
     for name in rows[0][1].outputs:
         title = f"{name} [{units[name]}]" if units[name] else name
         lines += ["", f"{title:14s}{'rmse':>9s}{'sigma':>9s}{'bias':>9s}{'CRPS':>9s}{levels}"]
         for label, score in rows:
             if name in score.outputs:
                 found = score.outputs[name]
-                cover = "".join(f"{100 * share:7.1f}%" for share in found.coverage.values())
                 numbers = f"{found.rmse:9.4g}{found.mad_sigma:9.4g}{found.bias:+9.2g}"
-                lines.append(f"{label:14s}{numbers}{found.crps:9.4g}{cover}")
+                lines.append(f"{label:14s}{numbers}{found.crps:9.4g}{_shares(found.coverage)}")
     return lines
+
+
+def _shares(coverage: dict[str, float]) -> str:
+    return "".join(f"{100 * share:7.1f}%" for share in coverage.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import warnings
 from datetime import UTC, datetime
@@ -12,6 +13,8 @@ import jax
 import numpy as np
 
 from .baseline import Baseline
+from .calibrate import hold_out_regions
+from .calibration import Calibration
 from .mclmc import MCLMC
 from .model import Noise
 from .neighbours import NEIGHBOUR, Neighbours
@@ -36,6 +39,7 @@ def fit(
     method: Method | None = None,
     network: Network | None = None,
     noise: Noise | None = None,
+    calibrate: bool = True,
     seed: int = 0,
     progress: bool = True,
 ) -> Posterior:
@@ -54,6 +58,11 @@ def fit(
         By default two hidden layers of 32.
     noise : Noise
         What is known of the scatter; by default all of it is learned.
+    calibrate : bool
+        Refit cheaply without each of some twenty regions of the training stars,
+        and learn from what happens there how far predictives must be
+        stretched where stars are few, and where ``sparse`` and ``outside``
+        begin. `NUTS`, the reference, is never calibrated.
     seed : int
         The same seed gives the same draws on the same machine.
     progress : bool
@@ -86,17 +95,28 @@ def fit(
         for block, key in zip(pairs.spec.blocks, keys, strict=True)
     )
     probes = _probes(len(pairs))
+    learned = None
+    refit = method.refit() if calibrate else None
+    if refit is not None:
+        key = jax.random.fold_in(jax.random.key(seed), 1)
+        learned = hold_out_regions(pairs, scaler, refit, network, noise, key, progress=progress)
+    neighbours = Neighbours.learn(pairs.x, pairs.spec.blocks[0].inputs)
+    record = _record(pairs, method, seed, time.perf_counter() - begun)
+    if learned is not None:
+        neighbours = dataclasses.replace(neighbours, thresholds=np.array(learned.thresholds))
+        record["held_out_regions"] = learned.report
     return Posterior(
         pairs.spec,
         network,
         noise,
         scaler,
         blocks,
-        Neighbours.learn(pairs.x, pairs.spec.blocks[0].inputs),
+        neighbours,
+        learned.calibration if learned else Calibration.identity(len(pairs.spec.outputs)),
         Baseline.learn(pairs, scaler),
         pairs.x[probes],
         pairs.x_err[probes],
-        _record(pairs, method, seed, time.perf_counter() - begun),
+        record,
     )
 
 

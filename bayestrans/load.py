@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from . import store
 from .baseline import Baseline
+from .calibration import Calibration
 from .model import Noise, Shape, site_shapes
 from .neighbours import Neighbours
 from .network import Network
@@ -60,6 +61,7 @@ def from_tree(tree: xr.DataTree) -> Posterior:
         Scaler.from_arrays(groups["scaler"]),
         tuple(blocks),
         Neighbours.from_arrays(groups["support"]),
+        Calibration.from_arrays(groups["calibration"]),
         Baseline(**groups["baseline"]),
         groups["probe"]["x"],
         groups["probe"]["x_err"],
@@ -85,6 +87,7 @@ def _check_arrays(groups: dict[str, dict[str, NDArray]], spec: Spec) -> None:
     baseline: Shapes = {"gram": (d + 1, d + 1), "cross": (d + 1, k), "square": (k, k)}
     probe: Shapes = {"x": (None, d), "x_err": (len(groups["probe"]["x"]), d)}
     expected = {"scaler": scaler, "support": support, "baseline": baseline, "probe": probe}
+    expected["calibration"] = dict.fromkeys(("level", "slope", "growth", "fade"), (k,))
     store.check_shapes(groups, expected)
     arrays = groups["scaler"]
     if tuple(arrays["corrects"]) != spec.corrects or not (arrays["delta_scale"] > 0).all():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import blackjax
@@ -17,7 +19,15 @@ from blackjax.mcmc.integrators import IntegratorState
 from numpy.typing import NDArray
 
 from .chains import PerChain
-from .sample import Run, check_counts, log_densities, progress_bar, warm_starts
+from .sample import (
+    PROGRAMS,
+    Run,
+    check_counts,
+    log_densities,
+    over_draws,
+    progress_bar,
+    warm_starts,
+)
 from .target import Target
 
 #: Steps with which the step size is tuned, at the warm start and again after the burn-in.
@@ -26,6 +36,9 @@ TUNE_STEPS = 400
 PIECES = 10
 #: Momentum length in units of the posterior's root-sum-square spread (docs/design.md).
 LENGTH_FACTOR = 4.0
+
+
+LogDensity = Callable[[jax.Array, Any], jax.Array]
 
 
 class _Chain(NamedTuple):
@@ -90,13 +103,24 @@ class MCLMC:
         if self.draws < 4 or self.max_steps < self.draws:
             raise ValueError("MCLMC needs at least 4 draws a chain and max_steps of at least draws")
 
+    def refit(self) -> MCLMC:
+        """Return two short chains of fixed length."""
+        draws = min(100, self.draws)
+        return replace(
+            self,
+            chains=min(2, self.chains),
+            draws=draws,
+            steps=max(draws, min(1000, self.steps or self.max_steps)),
+            warm_steps=min(600, self.warm_steps),
+        )
+
     def run(self, target: Target, key: jax.Array, *, label: str, progress: bool) -> Run:
         """Return the draws of the last round."""
         options: dict[str, Any] = {"label": label, "progress": progress}
         start_key, run_key = jax.random.split(key)
         begun = time.perf_counter()
         starts = warm_starts(target, start_key, count=self.chains, steps=self.warm_steps, **options)
-        settle, piece = PerChain(self._settle(target)), PerChain(self._piece(target))
+        settle, piece = _programs(self, target.log_density)
         root = math.sqrt(target.dim)
         chains = _tuned(settle, _at_rest(starts, run_key), target, root, 0.25 * root)
         thins, ended = self._rounds(), ""
@@ -147,10 +171,12 @@ class MCLMC:
             return "max_steps"
         return "time_budget" if planned > self.time_budget else ""
 
-    def _settle(self, target: Target) -> Any:
+    def settle(self, log_density: LogDensity) -> Any:
+        """Return the program that gives a chain momentum and a step size."""
+
         def settle(chain: _Chain, data: Any) -> _Chain:
             init_key, tune_key, run_key = jax.random.split(chain.key, 3)
-            density = lambda p: target.log_density(p, data)  # noqa: E731
+            density = lambda p: log_density(p, data)  # noqa: E731
             state, tuned, _ = blackjax.mclmc_find_L_and_step_size(
                 mclmc_kernel=blackjax.mclmc.build_kernel(),
                 num_steps=TUNE_STEPS,
@@ -168,13 +194,14 @@ class MCLMC:
 
         return settle
 
-    def _piece(self, target: Target) -> Any:
+    def piece(self, log_density: LogDensity) -> Any:
+        """Return the program that advances a chain by a tenth of its draws."""
         kernel = blackjax.mclmc.build_kernel()
         count = math.ceil(self.draws / PIECES)
 
         def piece(chain_and_thin: Any, data: Any) -> Any:
             chain, thin = chain_and_thin
-            density = lambda p: target.log_density(p, data)  # noqa: E731
+            density = lambda p: log_density(p, data)  # noqa: E731
 
             def step(_: Any, carry: Any) -> Any:
                 state, key, _ = carry
@@ -223,6 +250,11 @@ class MCLMC:
         return chains, joined, np.concatenate(energies, axis=1)[:, keep]
 
 
+@lru_cache(maxsize=PROGRAMS)
+def _programs(method: MCLMC, log_density: LogDensity) -> tuple[PerChain, PerChain]:
+    return PerChain(method.settle(log_density)), PerChain(method.piece(log_density))
+
+
 def _at_rest(starts: jax.Array, key: jax.Array) -> _Chain:
     """Return chains at the warm starts, to be given momentum, length and step by tuning."""
     count = len(starts)
@@ -249,8 +281,7 @@ def _tuned(
 
 def function_rhat(target: Target, positions: jax.Array) -> float:
     """Return the 90th percentile over probes of the split R-hat in function space."""
-    probe = jax.jit(lambda chain, data: jax.lax.map(lambda p: target.probe(p, data), chain))
-    values = np.stack([np.asarray(probe(chain, target.data)) for chain in positions])
+    values = over_draws(target.probe, positions, target.data)
     values = values.reshape(*values.shape[:2], -1)
     rhats = array_stats.rhat(values, chain_axis=0, draw_axis=1)
     return float(np.percentile(rhats, 90))

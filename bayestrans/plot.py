@@ -16,44 +16,41 @@ from scipy import stats
 from .evaluate import Evaluation
 from .neighbours import CLASSES
 from .pairs import Pairs
+from .plot_style import (
+    CLASS_STYLES,
+    COLOURS,
+    COLUMN,
+    GREY,
+    PAGE,
+    STYLE,
+    check_columns,
+    class_names,
+    crowded,
+    frame,
+    label,
+    numbers,
+    panel_grid,
+    symbol,
+)
+from .plot_support import training_coverage, width_by_support
 from .posterior import Posterior
 from .spec import Output
 
 Floats = NDArray[np.float64]
 
-#: Widths of one and two journal columns, in inches.
-COLUMN, PAGE = 3.5, 7.1
+__all__ = [
+    "coverage",
+    "coverage_by_support",
+    "kiel",
+    "label",
+    "residuals",
+    "symbol",
+    "training_coverage",
+    "width_by_support",
+]
 
-#: Okabe & Ito (2008): told apart by every kind of colour vision, and in grey by order.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-GREY = "#666666"
-
-SYMBOLS = {
-    "teff": r"$T_\mathrm{eff}$",
-    "logg": r"$\log g$",
-    "fe_h": "[Fe/H]",
-    "m_h": "[M/H]",
-    "mg_fe": "[Mg/Fe]",
-    "alpha_m": r"[$\alpha$/M]",
-    "rv": r"$v_\mathrm{los}$",
-}
-
-#: Units of quantities that carry none, by name.
-DEX = ("logg", "fe_h", "m_h", "mg_fe", "alpha_m")
-
-STYLE = {"labelsize": 8, "ticksize": 7}
-
-
-def symbol(name: str) -> str:
-    """Return the customary symbol of a quantity, or its name."""
-    return SYMBOLS.get(name, name.replace("_", " "))
-
-
-def label(name: str, unit: str, before: str = "") -> str:
-    """Return an axis label with its unit."""
-    unit = unit or ("dex" if name in DEX else "")
-    unit = unit.replace("km/s", r"km s$^{-1}$")
-    return f"{before}{symbol(name)}" + (f" [{unit}]" if unit else "")
+#: Fewer stars of a class say too little to draw a line.
+LEAST_STARS = 30
 
 
 def residuals(posterior: Posterior, pairs: Pairs) -> Figure:
@@ -106,7 +103,7 @@ def _residual_row(
         axis.set_ylim(*limits)
         axis.set_xlim(*np.nanpercentile(place, [0.2, 99.8]))
         axis.set_xlabel(label(output.name, output.unit, "predicted "), fontsize=STYLE["labelsize"])
-        axis.tick_params(labelsize=STYLE["ticksize"], direction="in", top=True, right=True)
+        frame(axis)
         if output.name == "teff":
             axis.set_xlim(*axis.get_xlim()[::-1])
     axes[0].set_ylabel(label(output.name, output.unit, r"$\Delta$"), fontsize=STYLE["labelsize"])
@@ -189,10 +186,64 @@ def coverage(evaluation: Evaluation, names: Sequence[str]) -> Figure:
     upper.legend(fontsize=7, frameon=False)
     upper.text(0.97, 0.03, f"{count} stars", transform=upper.transAxes, ha="right", fontsize=7)
     for axis in (upper, lower):
-        axis.tick_params(labelsize=STYLE["ticksize"], direction="in", top=True, right=True)
+        frame(axis)
         axis.set_xlim(0, 1)
     upper.set_ylim(0, 1)
     return figure
+
+
+def coverage_by_support(evaluation: Evaluation) -> Figure:
+    """Show coverage against nominal for each class of support.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+
+    Returns
+    -------
+    Figure
+        One panel per output for its central intervals, the last for the joint
+        regions of all outputs: a line for each class with its number of stars
+        and the 95 % binomial uncertainty. Classes of fewer than 30 stars are
+        named, not drawn.
+    """
+    names = [*evaluation.units, ""] if len(evaluation.units) > 1 else [*evaluation.units]
+    figure, panels = panel_grid(len(names), 2.2, sharex=True, sharey=True)
+    for k, (axis, name) in enumerate(zip(panels, names, strict=True)):
+        central = 2 * np.abs(evaluation.pit[:, k] - 0.5) if name else evaluation.credibility
+        for group in CLASSES:
+            inside = central[evaluation.support_class == group]
+            _coverage_line(axis, inside[np.isfinite(inside)], group)
+        axis.plot([0, 1], [0, 1], color="black", lw=0.6)
+        axis.set_title(symbol(name) if name else "all outputs jointly", fontsize=8, pad=3)
+        axis.legend(fontsize=6.5, frameon=False, loc="upper left", handlelength=1.6)
+        axis.set_aspect("equal")
+        axis.set(xlim=(0, 1), ylim=(0, 1))
+        frame(axis)
+    figure.supxlabel("nominal probability", fontsize=8)
+    figure.supylabel("share of stars inside", fontsize=8)
+    return figure
+
+
+def _coverage_line(axis: Axes, inside: Floats, group: str) -> None:
+    """Draw the share of stars whose probability ``inside`` is at most the nominal one."""
+    style, count = CLASS_STYLES[group], len(inside)
+    if count < LEAST_STARS:
+        axis.plot([], [], lw=0, label=f"{group}: {count}, too few")
+        return
+    nominal = np.linspace(0.01, 0.99, 99)
+    hits = (inside[:, None] <= nominal).sum(axis=0)
+    # Jeffreys' interval: it has a width at shares of 0 and 1, too.
+    low, high = (stats.beta.ppf(p, hits + 0.5, count - hits + 0.5) for p in (0.025, 0.975))
+    axis.fill_between(nominal, low, high, color=style["color"], alpha=0.2, lw=0)
+    axis.plot(
+        nominal,
+        hits / count,
+        color=style["color"],
+        ls=style["ls"],
+        lw=1.2,
+        label=f"{group}: {count} stars",
+    )
 
 
 def kiel(catalogue: Table, teff: str = "teff_mean", logg: str = "logg_mean") -> Figure:
@@ -216,14 +267,9 @@ def kiel(catalogue: Table, teff: str = "teff_mean", logg: str = "logg_mean") -> 
     ValueError
         If a column is missing.
     """
-    for name in (teff, logg, "support", "support_class"):
-        if name not in catalogue.colnames:
-            raise ValueError(
-                f"the catalogue has no column {name}; give one that translate returned"
-            )
-    x, y = np.asarray(catalogue[teff], float), np.asarray(catalogue[logg], float)
-    score = np.asarray(catalogue["support"], float)
-    outside = np.asarray(catalogue["support_class"]) == CLASSES[-1]
+    check_columns(catalogue, [teff, logg, "support", "support_class"])
+    x, y, score = (numbers(catalogue, name) for name in (teff, logg, "support"))
+    outside = class_names(catalogue) == CLASSES[-1]
     figure = Figure(figsize=(COLUMN, 3.6), layout="constrained")
     axis = figure.subplots()
     rows = np.flatnonzero(~outside & np.isfinite(x + y))
@@ -234,32 +280,33 @@ def kiel(catalogue: Table, teff: str = "teff_mean", logg: str = "logg_mean") -> 
         c=score[rows],
         s=2,
         cmap="viridis",
-        norm=LogNorm(0.3, 3),
+        norm=LogNorm(0.5, 2.5),
         linewidths=0,
         rasterized=True,
     )
     known = outside & np.isfinite(x + y)
+    cross = {"marker": "x", "color": CLASS_STYLES["outside"]["color"]}
+    smaller = crowded(known.sum())
     axis.scatter(
         x[known],
         y[known],
-        s=4,
-        marker="x",
-        color=COLOURS[1],
-        linewidths=0.4,
-        alpha=0.7,
+        s=6 * smaller,
+        linewidths=0.5 * smaller,
+        alpha=0.8,
         rasterized=True,
+        **cross,
     )
     bar = figure.colorbar(dots, ax=axis, extend="both", pad=0.02)
     bar.set_label("support (1: usual spacing; larger: sparser)", fontsize=STYLE["labelsize"])
-    bar.set_ticks([0.3, 1, 3], labels=["0.3", "1", "3"])
+    bar.set_ticks([0.5, 1, 2], labels=["0.5", "1", "2"])
     bar.ax.tick_params(labelsize=STYLE["ticksize"])
     bar.ax.minorticks_off()
     share = f"outside: {known.sum()} of {len(x)} stars"
-    axis.scatter([], [], s=12, marker="x", color=COLOURS[1], linewidths=0.8, label=share)
+    axis.scatter([], [], s=12, linewidths=0.8, label=share, **cross)
     axis.legend(fontsize=7, loc="upper left", frameon=False)
     axis.set_xlim(*np.nanpercentile(x, [99.95, 0.05]) + np.array([150, -150]))
     axis.set_ylim(*np.nanpercentile(y, [99.95, 0.05]) + np.array([0.25, -0.25]))
     axis.set_xlabel(label("teff", "K"), fontsize=STYLE["labelsize"])
     axis.set_ylabel(label("logg", ""), fontsize=STYLE["labelsize"])
-    axis.tick_params(labelsize=STYLE["ticksize"], direction="in", top=True, right=True)
+    frame(axis)
     return figure

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from . import store
 from .baseline import Baseline
+from .calibration import Calibration
 from .model import Noise, Shape
 from .neighbours import Neighbours
 from .network import Network
 from .pairs import Pairs
-from .predictive import Mixture, draw_noise, mixture, star_keys
+from .predictive import Mixture, calibrated, draw_noise, mixture, star_keys
 from .scale import Scaler
 from .spec import Block, Input, Output, Spec
 
@@ -72,6 +73,8 @@ class Posterior:
         The intrinsic outputs, then each extrinsic one.
     neighbours : Neighbours
         Where the training stars lie.
+    calibration : Calibration
+        How far predictives are stretched as a function of the support score.
     baseline : Baseline
         Moments for the identity and linear baselines.
     probe_x, probe_x_err : (P, D) array
@@ -86,6 +89,7 @@ class Posterior:
     scaler: Scaler
     blocks: tuple[BlockDraws, ...]
     neighbours: Neighbours
+    calibration: Calibration
     baseline: Baseline
     probe_x: Floats
     probe_x_err: Floats
@@ -171,7 +175,7 @@ class Posterior:
     def mixtures(
         self, block: BlockDraws, x: Floats, x_err: Floats, draws: int | None = None
     ) -> Iterator[tuple[NDArray[np.int64], Mixture]]:
-        """Yield row numbers and the predictive mixture of each chunk of complete stars.
+        """Yield row numbers and the calibrated mixture of each chunk of complete stars.
 
         Every chunk has `CHUNK` stars; the last repeats its first row to fill up.
         """
@@ -181,10 +185,14 @@ class Posterior:
         with np.errstate(invalid="ignore", divide="ignore"):
             z = self.scaler.features(x, x_err, block.block.inputs)
         complete = np.flatnonzero(np.isfinite(z).all(axis=1))
+        share, stretch = self.calibration.at(self.neighbours.score(x))
+        correction = (self.baseline.linear_mean(x, self.scaler), share, stretch)
         for start in range(0, len(complete), CHUNK):
             rows = complete[start : start + CHUNK]
             rows = np.concatenate([rows, np.repeat(rows[:1], CHUNK - len(rows))])
-            yield rows, mixture(flat, jnp.asarray(z[rows].T), scatter, shape)
+            found = mixture(flat, jnp.asarray(z[rows].T), scatter, shape)
+            place = np.ix_(rows, block.block.outputs)
+            yield rows, calibrated(found, *(jnp.asarray(part[place].T) for part in correction))
 
     def check_spec(self, spec: Spec) -> None:
         """Refuse stars whose columns are not the model's, in names, order and units.
@@ -297,12 +305,12 @@ def to_tree(posterior: Posterior) -> xr.DataTree:
     parts = {
         "scaler": posterior.scaler.to_arrays(),
         "support": posterior.neighbours.to_arrays(),
+        "calibration": posterior.calibration.to_arrays(),
         "baseline": posterior.baseline.to_arrays(),
         "probe": {"x": posterior.probe_x, "x_err": posterior.probe_x_err},
     }
     for group, arrays in parts.items():
         groups[group] = xr.Dataset({n: (_dims(n, a.ndim), a) for n, a in arrays.items()})
-    groups["calibration"] = xr.Dataset(attrs={"method": "none"})
     tree = xr.DataTree.from_dict(groups)
     tree.attrs = _attributes(posterior)
     return tree

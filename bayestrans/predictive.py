@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from .calibration import applied
 from .model import Shape, correlation, degrees_of_freedom, error_factor, location_and_scale
 
 
@@ -49,6 +50,15 @@ def mixture(
         return Mixture(location, scale, correlation(draw, shape), dof, factor)
 
     return jax.lax.map(one, dict(draws))
+
+
+@jax.jit
+def calibrated(
+    mixture: Mixture, linear: jax.Array, share: jax.Array, stretch: jax.Array
+) -> Mixture:
+    """Return a mixture moved to the linear mean and stretched, by arrays (K, N)."""
+    location, scale = applied(mixture.location, mixture.scale, linear, share, stretch)
+    return mixture._replace(location=location, scale=scale)
 
 
 @jax.jit

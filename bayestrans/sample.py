@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -18,6 +20,9 @@ from .target import Target
 
 #: Learning rate of the warm start, decayed to a fiftieth of itself by a cosine.
 LEARNING_RATE = 1e-2
+
+#: Compiled programs that are kept for the next run of a target of the same functions.
+PROGRAMS = 8
 
 
 class SamplingWarning(UserWarning):
@@ -50,6 +55,10 @@ class Method(Protocol):
         """Return draws from ``target``; ``label`` names it in the progress bar."""
         ...
 
+    def refit(self) -> Method | None:
+        """Return a cheaper method of the same kind, for fits to parts of the stars."""
+        ...
+
 
 def check_counts(method: object, **counts: int) -> None:
     """Raise where a method was asked for less than one of something."""
@@ -67,27 +76,46 @@ def warm_starts(
     target: Target, key: jax.Array, *, count: int, steps: int, label: str, progress: bool
 ) -> jax.Array:
     """Return ``count`` posterior modes (count, dim), found by full-batch Adam."""
+    starts = 0.5 * jax.random.normal(key, (count, target.dim))
+    descend = _descent(target.log_density, steps)
+    with progress_bar(f"{label}: warm start", count * steps, "step", progress=progress) as bar:
+        return descend(starts, target.data, lambda: bar.update(steps))
+
+
+# Compiled once for a target's functions: refits change only its data.
+@lru_cache(maxsize=PROGRAMS)
+def _descent(log_density: Callable[..., jax.Array], steps: int) -> PerChain:
     adam = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, steps, 0.02))
 
     def descend(start: jax.Array, data: Any) -> jax.Array:
         def step(carry: Any, _: None) -> tuple[Any, None]:
             position, state = carry
-            gradient = jax.grad(lambda p: -target.log_density(p, data))(position)
+            gradient = jax.grad(lambda p: -log_density(p, data))(position)
             update, state = adam.update(gradient, state)
             return (position + update, state), None
 
         (position, _), _ = jax.lax.scan(step, (start, adam.init(start)), None, length=steps)
         return position
 
-    starts = 0.5 * jax.random.normal(key, (count, target.dim))
-    with progress_bar(f"{label}: warm start", count * steps, "step", progress=progress) as bar:
-        return PerChain(descend)(starts, target.data, lambda: bar.update(steps))
+    return PerChain(descend)
+
+
+@lru_cache(maxsize=PROGRAMS)
+def _over_draws(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    return jax.jit(lambda chain, data: jax.lax.map(lambda p: function(p, data), chain))
+
+
+def over_draws(
+    function: Callable[..., jax.Array], positions: jax.Array, data: Any
+) -> NDArray[np.float64]:
+    """Return ``function(position, data)`` of each position (chain, draw, dim)."""
+    one = _over_draws(function)
+    return np.stack([np.asarray(one(chain, data)) for chain in positions])
 
 
 def log_densities(target: Target, positions: jax.Array) -> NDArray:
     """Return the log density of each position (chain, draw, dim)."""
-    one = jax.jit(lambda chain, data: jax.lax.map(lambda p: target.log_density(p, data), chain))
-    return np.stack([np.asarray(one(chain, target.data)) for chain in positions])
+    return over_draws(target.log_density, positions, target.data)
 
 
 @dataclass(frozen=True)
@@ -109,6 +137,10 @@ class Ensemble:
 
     def __post_init__(self) -> None:
         check_counts(self, members=self.members, warm_steps=self.warm_steps)
+
+    def refit(self) -> Ensemble:
+        """Return the same with at most four members."""
+        return replace(self, members=min(4, self.members))
 
     def run(self, target: Target, key: jax.Array, *, label: str, progress: bool) -> Run:
         """Return one draw per member, all in one chain."""
@@ -143,6 +175,15 @@ class SVI:
 
     def __post_init__(self) -> None:
         check_counts(self, steps=self.steps, draws=self.draws, warm_steps=self.warm_steps)
+
+    def refit(self) -> SVI:
+        """Return the same with at most 1,000 steps and 100 draws."""
+        return replace(
+            self,
+            steps=min(1000, self.steps),
+            draws=min(100, self.draws),
+            warm_steps=min(600, self.warm_steps),
+        )
 
     def run(self, target: Target, key: jax.Array, *, label: str, progress: bool) -> Run:
         """Return draws of the fitted Gaussian as one chain."""
@@ -220,6 +261,9 @@ class NUTS:
             draws=self.draws,
             depth=self.max_tree_depth,
         )
+
+    def refit(self) -> None:
+        """Return nothing: the reference stays as the model says."""
 
     def run(self, target: Target, key: jax.Array, *, label: str, progress: bool) -> Run:
         """Return the draws of all chains."""

@@ -41,7 +41,7 @@ def log_density(
     log_det, distance = _factor(
         residual, jnp.where(seen, scale, 0.0), corr, jnp.where(seen, err, 1.0)
     )
-    return -0.5 * log_det + _log_kernel(distance, count, dof)
+    return -0.5 * log_det + log_kernel(distance, count, dof)
 
 
 def _factor(residual, scale, corr, err):  # type: ignore[no-untyped-def]
@@ -62,7 +62,8 @@ def _factor(residual, scale, corr, err):  # type: ignore[no-untyped-def]
     return log_det, sum(w**2 for w in white)
 
 
-def _log_kernel(distance, count, dof):  # type: ignore[no-untyped-def]
+def log_kernel(distance, count, dof):  # type: ignore[no-untyped-def]
+    """Return the log density at a squared distance in ``count`` dimensions of unit scale."""
     gaussian = -0.5 * (distance + count * jnp.log(2.0 * jnp.pi))
     if isinstance(dof, float) and dof == float("inf"):
         return gaussian

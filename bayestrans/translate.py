@@ -68,6 +68,7 @@ def translate(
     overwrite: bool = False,
     draws: int = 0,
     seed: int = 0,
+    strict: bool = False,
     progress: bool = True,
 ) -> Table:
     """Translate every star of a table of survey A.
@@ -86,6 +87,8 @@ def translate(
         Joint posterior draws of B's true parameters to add per star.
     seed : int
         Of those draws; the summaries do not depend on it.
+    strict : bool
+        Refuse the table if any of its stars lies outside the training stars' support.
     progress : bool
         Show the stars done and the time left.
 
@@ -103,17 +106,21 @@ def translate(
     ------
     CatalogueError
         For an unreadable table, a missing column or an unwritable ``out``.
+    ValueError
+        With ``strict``, for stars outside the support.
     """
     if draws:
         posterior.check_draws(draws)
     if out is not None:
         check_writable(out, overwrite=overwrite)
     inputs = read_inputs(catalogue, posterior.spec)
+    score = posterior.neighbours.score(inputs.x)
+    classes = posterior.neighbours.classify(score)
+    if strict:
+        _check_inside(classes)
     result = inputs.identifiers.copy()
     summary = _summarise(posterior, inputs, progress=progress)
     result.add_columns(list(_output_columns(posterior, inputs, summary)))
-    score = posterior.neighbours.score(inputs.x)
-    classes = posterior.neighbours.classify(score)
     result["support"] = Column(score, description="distance to the 10th training star / median")
     result["support_class"] = np.array(CLASSES)[classes]
     result["flags"] = _flags(posterior, inputs, classes)
@@ -123,6 +130,16 @@ def translate(
     if out is not None:
         write_table(result, out, overwrite=overwrite)
     return result
+
+
+def _check_inside(classes: NDArray[np.int64]) -> None:
+    outside = int((classes == CLASSES.index("outside")).sum())
+    if outside:
+        raise ValueError(
+            f"{outside} of {len(classes)} stars ({100 * outside / len(classes):.1f} %) lie outside "
+            "the training stars' support; leave them out, or translate them without strict: "
+            "they are then widened and flagged"
+        )
 
 
 def _summarise(posterior: Posterior, inputs: Inputs, *, progress: bool) -> dict[str, Floats]:

@@ -148,7 +148,7 @@ def main() -> None:
         methods["NUTS"] = bt.NUTS(chains=4, warmup=200, draws=200, max_tree_depth=8)
     for name, method in methods.items():
         begun = time.perf_counter()
-        posterior = bt.fit(train, method=method, seed=1, progress=False)
+        posterior = bt.fit(train, method=method, seed=1, calibrate=False, progress=False)
         spent = time.perf_counter() - begun
         ess = effective(posterior, test)
         nll = bt.evaluate(posterior, test).overall.nll

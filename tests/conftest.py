@@ -52,4 +52,6 @@ def posterior(split: tuple[bt.Pairs, bt.Pairs]) -> bt.Posterior:
     """Return a small model of the intrinsic outputs and of the velocity."""
     train, _ = split
     method = bt.MCLMC(chains=4, draws=50, steps=500, warm_steps=500)
-    return bt.fit(train, method=method, network=bt.Network((8, 8)), seed=4, progress=False)
+    return bt.fit(
+        train, method=method, network=bt.Network((8, 8)), seed=4, calibrate=False, progress=False
+    )

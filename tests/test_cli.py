@@ -20,7 +20,7 @@ from bayestrans import cli
 from bayestrans.simulate import to_columns
 from bayestrans.tables import read_table, write_table
 
-TINY = ["--method", "ensemble", "--chains", "2", "--hidden", "4", "--quiet"]
+TINY = ["--method", "ensemble", "--chains", "2", "--hidden", "4", "--no-calibration", "--quiet"]
 
 
 class Folder:
@@ -40,7 +40,12 @@ class Folder:
         (path / "spec.toml").write_text(self.spec.to_toml(), encoding="utf-8")
         method = bt.Ensemble(members=2)
         self.posterior = bt.fit(
-            self.train, method=method, network=bt.Network((4,)), seed=6, progress=False
+            self.train,
+            method=method,
+            network=bt.Network((4,)),
+            seed=6,
+            progress=False,
+            calibrate=False,
         )
 
     def __getitem__(self, name: str) -> str:
@@ -79,7 +84,9 @@ def test_fit_with_the_default_method_draws_what_the_api_draws(given, tmp_path, c
     settings = ["--steps", "300", "--chains", "2", "--hidden", "4", "--seed", "2", "--quiet"]
     assert cli.main([*arguments, *settings]) == 0
     method, network = bt.MCLMC(chains=2, steps=300), bt.Network((4,))
-    direct = bt.fit(given.train, method=method, network=network, seed=2, progress=False)
+    direct = bt.fit(
+        given.train, method=method, network=network, seed=2, calibrate=False, progress=False
+    )
     for name, values in direct.blocks[0].draws.items():
         np.testing.assert_array_equal(bt.load(out).blocks[0].draws[name], values)
     assert str(bt.diagnose(direct)) in capsys.readouterr().out

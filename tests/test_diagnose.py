@@ -12,6 +12,7 @@ import xarray as xr
 
 import bayestrans as bt
 from bayestrans.baseline import Baseline
+from bayestrans.calibration import Calibration
 from bayestrans.neighbours import Neighbours
 from bayestrans.posterior import BlockDraws
 from bayestrans.scale import Scaler
@@ -60,6 +61,7 @@ def drawn(train: bt.Pairs, chains: int = 4, draws: int = 250, **tuning: object) 
         scaler,
         blocks,
         Neighbours.learn(train.x, (0, 1)),
+        Calibration.identity(len(SPEC.outputs)),
         Baseline.learn(train, scaler),
         train.x[::5],
         train.x_err[::5],
@@ -179,7 +181,9 @@ def test_an_ensemble_says_that_it_cannot_show_convergence(train):
     narrow = dataclasses.replace(SPEC, outputs=SPEC.outputs[:1])
     pairs = bt.Pairs(narrow, train.x, train.x_err, train.y[:, :1], train.y_err[:, :1], train.ids)
     method = bt.Ensemble(members=2, warm_steps=5)
-    posterior = bt.fit(pairs, method=method, network=bt.Network(()), progress=False)
+    posterior = bt.fit(
+        pairs, method=method, network=bt.Network(()), calibrate=False, progress=False
+    )
     found = bt.diagnose(posterior)
     words = "1 chain(s) of 2 draw(s) cannot show convergence; fit with MCLMC()"
     assert found.warnings == (f"intrinsic: {words}",)

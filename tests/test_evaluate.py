@@ -14,6 +14,7 @@ from scipy import special, stats
 
 import bayestrans as bt
 from bayestrans.baseline import Baseline
+from bayestrans.calibration import Calibration
 from bayestrans.evaluate import Evaluation, OutputScore, Score
 from bayestrans.neighbours import Neighbours
 from bayestrans.posterior import BlockDraws
@@ -40,6 +41,7 @@ SCATTER = np.array([0.8, 1.2, 0.6])
 RHO = 0.7
 CORR = np.array([[1.0, RHO, 0.0], [RHO, 1.0, 0.0], [0.0, 0.0, 1.0]])
 CHAINS, DRAWS = 4, 25
+PIT_ERROR = 3e-5  # of interpolation in the table of the distribution function
 CLASSES = ["dense", "sparse", "outside"]
 
 
@@ -90,6 +92,7 @@ def exact(train: bt.Pairs, *, widen: float = 1.0, dof: float = math.inf) -> bt.P
         scaler,
         tuple(blocks),
         Neighbours.learn(train.x, SPEC.blocks[0].inputs),
+        Calibration.identity(len(SPEC.outputs)),
         Baseline.learn(train, scaler),
         train.x[:20],
         train.x_err[:20],
@@ -158,7 +161,7 @@ def test_the_true_law_scores_its_closed_forms(found, test):
     law = stats.multivariate_normal(np.zeros(3), np.outer(SCATTER, SCATTER) * CORR)
     assert found.overall.n == len(test)
     assert found.overall.nll == pytest.approx(-law.logpdf(residual).mean(), abs=1e-4)
-    np.testing.assert_allclose(found.pit, stats.norm.cdf(residual / SCATTER), atol=1e-5)
+    np.testing.assert_allclose(found.pit, stats.norm.cdf(residual / SCATTER), atol=PIT_ERROR)
     for k, name in enumerate(SPEC.output_names):
         score, away = found.overall.outputs[name], SCALE[k] * residual[:, k]
         assert score.rmse == pytest.approx(np.sqrt(np.mean(away**2)), rel=1e-4)
@@ -199,10 +202,133 @@ def test_quoted_errors_of_b_widen_what_is_scored(train):
     ]
     assert found.overall.nll == pytest.approx(-np.mean(densities), abs=1e-4)
     sd = np.hypot(SCATTER, error)
-    np.testing.assert_allclose(found.pit, stats.norm.cdf(residual / sd), atol=1e-5)
+    np.testing.assert_allclose(found.pit, stats.norm.cdf(residual / sd), atol=PIT_ERROR)
     for k, name in enumerate(SPEC.output_names):
         crps = SCALE[k] * crps_of_draws(residual[:, k], sd[:, k])
         assert found.overall.outputs[name].crps == pytest.approx(crps, rel=0.015)
+
+
+# Wide and narrow models in closed form: a number that falls the wrong way is no diagnostic.
+
+
+@pytest.fixture(scope="module")
+def judged(train) -> dict[float, Evaluation]:
+    """Return scores of many stars of the law, by the factor of the claimed scatter."""
+    many = stars(3000, seed=12)
+    return {widen: bt.evaluate(exact(train, widen=widen), many) for widen in WIDTHS}
+
+
+WIDTHS = (1.0, 1.6, 0.7)
+wide_and_narrow = pytest.mark.parametrize("widen", WIDTHS)
+
+
+@wide_and_narrow
+def test_nll_is_the_entropy_plus_what_a_wrong_width_costs(judged, widen):
+    law = stats.multivariate_normal(np.zeros(3), np.outer(SCATTER, SCATTER) * CORR)
+    cost = 3 * (np.log(widen) + 0.5 * (widen**-2 - 1))
+    # A squared distance in three dimensions has the variance 6.
+    noise = 0.5 * np.sqrt(6 / 3000) / widen**2
+    assert abs(judged[widen].overall.nll - law.entropy() - cost) < 4 * noise
+    assert cost == 0 if widen == 1 else cost > 8 * noise
+
+
+@wide_and_narrow
+def test_crps_of_a_wrong_width_is_its_closed_form(judged, widen):
+    for k, name in enumerate(SPEC.output_names):
+        error, spread = np.hypot(1, widen), widen / np.sqrt(2) * (1 - 1 / (CHAINS * DRAWS))
+        expected = SCALE[k] * SCATTER[k] * np.sqrt(2 / np.pi) * (error - spread)
+        found = judged[widen].overall.outputs[name].crps
+        # The score of a star scatters by three quarters of its mean.
+        assert found == pytest.approx(expected, rel=4 * 0.75 / np.sqrt(3000))
+
+
+@wide_and_narrow
+def test_energy_score_of_a_wrong_width_is_its_closed_form(judged, widen):
+    # Errors and differences of draws are Gaussian with the law's shape, so their mean
+    # lengths are multiples of one.
+    normal = np.random.default_rng(0).normal(size=(200_000, 3))
+    length = np.linalg.norm(SCATTER * (normal @ np.linalg.cholesky(CORR).T), axis=1).mean()
+    used = len(range(0, CHAINS * DRAWS, CHAINS * DRAWS // 60))
+    expected = length * (np.hypot(1, widen) - widen / np.sqrt(2) * (1 - 1 / used))
+    found = judged[widen].overall.energy_score
+    assert found == pytest.approx(expected, rel=0.03)
+
+
+@wide_and_narrow
+def test_pit_is_flat_humped_or_hollow(judged, widen):
+    grid = np.array([0.05, 0.2, 0.5, 0.8, 0.95])
+    expected = stats.norm.cdf(widen * stats.norm.ppf(grid))
+    for column in judged[widen].pit.T:
+        below = (column[:, None] <= grid).mean(axis=0)
+        assert (abs(below - expected) < 4 * np.sqrt(expected * (1 - expected) / 3000)).all()
+
+
+@wide_and_narrow
+def test_coverage_of_each_output_and_of_all_together(judged, widen):
+    score = judged[widen].overall
+    for output in score.outputs.values():
+        assert_coverage(output, 3000, widen)
+    assert list(score.joint_coverage) == ["0.50", "0.68", "0.90", "0.95"]
+    for level, share in score.joint_coverage.items():
+        nominal = float(level)
+        noise = np.sqrt(nominal * (1 - nominal) / 3000)
+        away = (share - nominal) / noise
+        assert abs(away) < 4 if widen == 1 else away * np.sign(widen - 1) > 8
+
+
+@pytest.mark.parametrize(
+    ("claimed", "least"), [(RHO, 0), (0.0, 3), (-RHO, 20)], ids=["right", "none", "wrong sign"]
+)
+def test_only_joint_coverage_sees_a_wrong_correlation(model, claimed, least):
+    def claim(draws: dict) -> dict:
+        if "corr_cholesky" not in draws:
+            return {}
+        factor = np.linalg.cholesky([[1.0, claimed], [claimed, 1.0]])
+        return {"corr_cholesky": np.broadcast_to(factor, draws["corr_cholesky"].shape)}
+
+    many = stars(3000, seed=14)
+    score = bt.evaluate(edit(model, claim), many).overall
+    for output in score.outputs.values():
+        assert_coverage(output, len(many))
+    away = [
+        abs(share - float(level)) / np.sqrt(float(level) * (1 - float(level)) / len(many))
+        for level, share in score.joint_coverage.items()
+    ]
+    assert max(away) < 3.5 if claimed == RHO else max(away) > least
+
+
+def test_joint_coverage_counts_the_stars_by_their_credibility(found, test):
+    for score, rows in [
+        (found.overall, np.ones(len(test), dtype=bool)),
+        *((dict(found.by_support)[name], found.support_class == name) for name in CLASSES),
+    ]:
+        assert score.n == rows.sum()
+        for level, share in score.joint_coverage.items():
+            assert share == pytest.approx(np.mean(found.credibility[rows] <= float(level)))
+
+
+def test_joint_coverage_of_stars_with_one_output_is_that_of_the_output(model):
+    many = stars(3000, seed=15)
+    y = many.y.copy()
+    y[np.arange(3000)[:, None], (np.arange(3000)[:, None] + [1, 2]) % 3] = np.nan
+    found = bt.evaluate(model, dataclasses.replace(many, y=y))
+    assert np.isfinite(found.credibility).all()
+    for level, share in found.overall.joint_coverage.items():
+        assert abs(share - float(level)) < 4 * np.sqrt(0.25 / 3000)
+
+
+def test_the_baselines_have_a_joint_coverage(train):
+    many = stars(3000, seed=16)
+    linear = bt.evaluate(exact(train), many).baselines["linear"].joint_coverage
+    for level, share in linear.items():
+        # Linear regression is right here, but for the estimation of its numbers.
+        assert share == pytest.approx(float(level), abs=0.04)
+
+
+def test_an_unknown_joint_coverage_is_null(found):
+    unknown = dict.fromkeys(found.overall.joint_coverage, math.nan)  # of three draws or fewer
+    sheet = found._replace(overall=found.overall._replace(joint_coverage=unknown)).to_dict()
+    assert sheet["joint_coverage"] == dict.fromkeys(unknown)
 
 
 def test_joint_nll_counts_the_correlation(model, found, test):
@@ -247,7 +373,7 @@ def test_draws_that_disagree_are_averaged_as_densities(model, test):
         joint += special.logsumexp(each, axis=0) - np.log(len(shift))
     assert found.overall.nll == pytest.approx(-joint.mean(), abs=1e-4)
     t = (residual - shift[:, None, None]) / (stretch[:, None, None] * SCATTER)
-    np.testing.assert_allclose(found.pit, stats.norm.cdf(t).mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(found.pit, stats.norm.cdf(t).mean(axis=0), atol=PIT_ERROR)
 
 
 def test_student_noise_is_scored_as_such(train):
@@ -259,7 +385,7 @@ def test_student_noise_is_scored_as_such(train):
     outer = stats.t.logpdf(residual[:, 2], 4, scale=np.sqrt(shape[2, 2]))
     assert found.overall.nll == pytest.approx(-(inner + outer).mean(), abs=1e-4)
     below = stats.t.cdf(residual / np.sqrt(np.diag(shape)), 4)
-    np.testing.assert_allclose(found.pit, below, atol=1e-5)
+    np.testing.assert_allclose(found.pit, below, atol=PIT_ERROR)
 
 
 # ---- missing outputs, units -------------------------------------------------------------
@@ -351,7 +477,7 @@ def test_an_empty_class_has_no_scores(model, test):
     score = model.neighbours.score(test.x)
     inner = bt.evaluate(model, test.take(score < 1.0))
     groups = {group["class"]: group for group in inner.to_dict()["by_support"]}
-    empty = {"n": 0, "nll": None, "energy_score": None, "outputs": {}}
+    empty = {"n": 0, "nll": None, "energy_score": None, "joint_coverage": {}, "outputs": {}}
     assert groups["outside"] == {"class": "outside", **empty}
     assert groups["dense"]["n"] == inner.overall.n
 
@@ -407,13 +533,14 @@ def test_linear_is_bayesian_regression_on_the_training_stars(found, train, test)
 
 def test_sheet_has_exactly_the_agreed_keys(found):
     sheet = found.to_dict()
-    scores = ["n", "nll", "energy_score", "outputs"]
+    scores = ["n", "nll", "energy_score", "joint_coverage", "outputs"]
     assert list(sheet) == [*scores, "by_support", "baselines"]
     assert list(sheet["baselines"]) == ["identity", "linear"]
     for group in sheet["by_support"]:
         assert list(group) == ["class", *scores]
     for part in (sheet, *sheet["baselines"].values(), *sheet["by_support"]):
         assert list(part["outputs"]) == ["teff", "logg", "rv"]
+        assert list(part["joint_coverage"]) == ["0.50", "0.68", "0.90", "0.95"]
         for numbers in part["outputs"].values():
             assert list(numbers) == ["rmse", "mad_sigma", "bias", "crps", "coverage"]
             assert list(numbers["coverage"]) == ["0.50", "0.68", "0.90", "0.95"]
@@ -433,7 +560,12 @@ def test_table_names_outputs_units_and_rows(found):
     for word in ("teff [K]", "rv [km/s]", "logg ", *CLASSES, "identity", "linear"):
         assert any(line.startswith(word) for line in lines), word
     model_line = next(line for line in lines if line.startswith("model"))
-    assert model_line.split()[1:3] == [str(found.overall.n), f"{found.overall.nll:.3f}"]
+    overall = found.overall
+    joint = [f"{100 * share:.1f}%" for share in overall.joint_coverage.values()]
+    numbers = [str(overall.n), f"{overall.nll:.3f}", f"{overall.energy_score:.3f}"]
+    assert model_line.split()[1:] == [*numbers, *joint]
+    assert lines[0].split()[-8:] == ["in", "50%", "in", "68%", "in", "90%", "in", "95%"]
+    assert {len(line) for line in lines if line} == {len(model_line)}
 
 
 def test_scoring_twice_gives_the_same_numbers(model, found, test):

@@ -11,10 +11,11 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "bayestrans"
 LEVELS = (
     "spec pairs scale network student simulate chains files",
-    "tables catalogue surveys model density neighbours baseline target predictive",
-    "posterior load store sample mclmc",
-    "infer support calibrate diagnose evaluate importance translate",
-    "plot report cli demo __main__ __init__",
+    "regions calibration tables catalogue surveys model density neighbours baseline target "
+    "predictive tarp",
+    "posterior load store sample mclmc calibrate",
+    "infer support diagnose evaluate importance translate",
+    "plot plot_style plot_support report cli demo __main__ __init__",
 )
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names.split()}
 SIBLINGS = 3  # modules of this level never import one another

@@ -9,14 +9,18 @@ import re
 import numpy as np
 import pytest
 from astropy.table import Table
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from scipy import stats
 
 import bayestrans as bt
 from bayestrans import plot
 from bayestrans.baseline import Baseline
+from bayestrans.calibration import Calibration
 from bayestrans.evaluate import Score
 from bayestrans.neighbours import Neighbours
+from bayestrans.plot_support import training_inputs
 from bayestrans.posterior import BlockDraws
 from bayestrans.scale import Scaler
 
@@ -54,6 +58,7 @@ def simple(output: bt.Output) -> tuple[bt.Posterior, bt.Pairs]:
         scaler,
         (BlockDraws(spec.blocks[0], draws, {}, {}),),
         Neighbours.learn(x, (0, 1)),
+        Calibration.identity(1),
         Baseline.learn(pairs, scaler),
         x[:5],
         nothing[:5],
@@ -171,8 +176,13 @@ def test_residuals_of_an_output_that_no_star_has(posterior, split):
 # ---- coverage -----------------------------------------------------------------------------
 
 
-def evaluation(pit: np.ndarray) -> bt.Evaluation:
-    return bt.Evaluation(Score(len(pit), 0.0, 0.0, {}), (), {}, pit, {})
+def evaluation(
+    pit: np.ndarray, classes: np.ndarray | None = None, names: tuple[str, ...] = ()
+) -> bt.Evaluation:
+    """Return scores of stars, ``dense`` by default, whose joint credibility is their first PIT."""
+    score = Score(len(pit), 0.0, 0.0, {}, {})
+    classes = np.full(len(pit), "dense") if classes is None else classes
+    return bt.Evaluation(score, (), {}, pit, pit[:, 0], classes, dict.fromkeys(names, ""))
 
 
 def test_coverage_curves_are_the_shares_inside():
@@ -213,6 +223,290 @@ def test_a_perfect_model_lies_in_the_band_and_a_narrow_one_does_not():
         points = np.column_stack([nominal, found])
         shares.append(path.contains_points(points).mean())
     assert shares[0] > 0.8 > 0.2 > shares[1]
+
+
+def by_class() -> tuple[np.ndarray, np.ndarray]:
+    """Return PITs and classes: dense stars are calibrated, sparse ones too narrow; few outside."""
+    rng = np.random.default_rng(2)
+    classes = np.repeat(["dense", "sparse", "outside"], [400, 200, 29])
+    pit = rng.random((629, 2))
+    pit[400:600] = stats.norm.cdf(2 * stats.norm.ppf(pit[400:600]))
+    return pit, classes
+
+
+def test_coverage_by_support_has_a_panel_for_each_output_and_one_for_all():
+    pit, classes = by_class()
+    figure = plot.coverage_by_support(evaluation(pit, classes, ("teff", "rv")))
+    titles = [axis.get_title() for axis in figure.axes]
+    assert titles == [plot.symbol("teff"), plot.symbol("rv"), "all outputs jointly"]
+    assert "nominal" in figure.get_supxlabel()
+    assert "share" in figure.get_supylabel()
+    centrals = [*(2 * abs(pit - 0.5)).T, pit[:, 0]]
+    for axis, central in zip(figure.axes, centrals, strict=True):
+        for line, name in zip(axis.lines, ("dense", "sparse"), strict=False):
+            nominal, found = line.get_data()
+            inside = central[classes == name]
+            np.testing.assert_allclose(found, [(inside <= level).mean() for level in nominal])
+
+
+def test_coverage_by_support_says_how_many_stars_and_skips_small_classes():
+    pit, classes = by_class()
+    pit[:100, 1] = np.nan
+    figure = plot.coverage_by_support(evaluation(pit, classes, ("teff", "rv")))
+    legends = [[t.get_text() for t in a.get_legend().get_texts()] for a in figure.axes]
+    assert legends[0] == ["dense: 400 stars", "sparse: 200 stars", "outside: 29, too few"]
+    assert legends[1][0] == "dense: 300 stars"
+    for axis in figure.axes:
+        assert len(axis.collections) == 2  # bands
+        assert len([line for line in axis.lines if len(line.get_xdata()) > 2]) == 2
+        dense, sparse = axis.lines[:2]
+        assert dense.get_color() != sparse.get_color()
+        assert dense.get_linestyle() != sparse.get_linestyle()
+
+
+def test_the_bands_of_coverage_by_support_are_binomial():
+    pit, classes = by_class()
+    axis = plot.coverage_by_support(evaluation(pit, classes, ("teff", "rv"))).axes[0]
+    diagonal = np.column_stack([np.linspace(0.02, 0.98, 97)] * 2)
+    bands = [band.get_paths()[0] for band in axis.collections]
+    calibrated, narrow = (band.contains_points(diagonal).mean() for band in bands)
+    assert calibrated > 0.8 > 0.2 > narrow
+    low, high = np.sort(bands[1].vertices[np.isclose(bands[1].vertices[:, 0], 0.5), 1])[[0, -1]]
+    hits = np.sum(2 * abs(pit[400:600, 0] - 0.5) <= 0.5)
+    interval = stats.binomtest(int(hits), 200).proportion_ci(0.95, method="wilson")
+    assert (low, high) == pytest.approx((interval.low, interval.high), abs=0.01)
+
+
+def test_coverage_by_support_of_one_output_needs_no_joint_panel():
+    pit, classes = by_class()
+    (axis,) = plot.coverage_by_support(evaluation(pit[:, :1], classes, ("logg",))).axes
+    assert axis.get_title() == plot.symbol("logg")
+
+
+# ---- the training stars -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def linear() -> tuple[bt.Posterior, np.ndarray]:
+    """Return a model and stars of survey A that spread twice as far as its training stars."""
+    posterior, pairs = simple(bt.Output("teff", "teff_b", unit="K", corrects="teff"))
+    return posterior, pairs.x.mean(axis=0) + 2 * (pairs.x - pairs.x.mean(axis=0))
+
+
+def points(axis: Axes) -> list[PathCollection]:
+    """Return what was drawn by `scatter`, class by class, and not the contours."""
+    return [c for c in axis.collections if isinstance(c, PathCollection)]
+
+
+def legend(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_training_inputs_are_recovered_from_the_whitened_ones():
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(300, 4)) @ rng.normal(size=(4, 4)) * [500, 1, 0.3, 20] + [5000, 3, 0, 10]
+    found = training_inputs(Neighbours.learn(x, (2, 0, 3)))
+    np.testing.assert_allclose(found, x[:, [2, 0, 3]], rtol=1e-9, atol=1e-9)
+
+
+def test_training_coverage_draws_every_star_in_its_class(linear):
+    posterior, x = linear
+    figure = plot.training_coverage(posterior, x)
+    found = bt.support(posterior, x)
+    panel = figure.axes[2]  # the second row's first
+    drawn = points(panel)
+    for collection, name in zip(drawn, ("dense", "sparse", "outside"), strict=True):
+        expected = x[found.classes == name]
+        assert len(expected) > 0
+        places = np.asarray(collection.get_offsets())
+        np.testing.assert_array_equal(np.sort(places, axis=0), np.sort(expected, axis=0))
+    colours = {tuple(c.get_facecolor()[0, :3]) for c in drawn}
+    shapes = {c.get_paths()[0].vertices.tobytes() for c in drawn}
+    assert len(colours) == len(shapes) == 3
+
+
+def test_training_coverage_counts_all_stars(linear):
+    posterior, x = linear
+    x = x.copy()
+    x[0, 1], x[1] = np.nan, 1e6
+    found = bt.support(posterior, x)
+    counts = {n: int((found.classes == n).sum()) - (n == "outside") for n in ("dense", "outside")}
+    texts = legend(plot.training_coverage(posterior, x, points=30))
+    assert texts[:2] == ["200 training stars", "200 stars of the catalogue:"]
+    assert texts[2] == f"dense: {counts['dense']} ({counts['dense'] / 2:.1f} %)"
+    assert texts[4] == f"outside: {counts['outside']} ({counts['outside'] / 2:.1f} %)"
+    assert texts[5] == "with an input missing: 1"
+    assert texts[-1] == "drawn as points: 30"
+
+
+def test_training_coverage_draws_a_seeded_choice(linear):
+    posterior, x = linear
+
+    def drawn(seed: int) -> np.ndarray:
+        axis = plot.training_coverage(posterior, x, points=50, seed=seed).axes[2]
+        return np.concatenate([collection.get_offsets() for collection in points(axis)])
+
+    assert len(drawn(1)) == 50
+    np.testing.assert_array_equal(drawn(1), drawn(1))
+    assert (np.sort(drawn(1)) != np.sort(drawn(2))).any()
+
+
+def test_training_coverage_has_labels_with_units_and_a_kiel_diagram(linear):
+    left, _, panel, right = plot.training_coverage(*linear).axes
+    assert panel.get_xlabel() == r"$T_\mathrm{eff}$ [K]"
+    assert panel.get_ylabel() == right.get_xlabel() == r"$\log g$ [dex]"
+    for low, high in (panel.get_xlim(), panel.get_ylim(), left.get_xlim(), right.get_xlim()):
+        assert low > high
+    assert left.get_xlim() == panel.get_xlim()
+    assert right.get_xlim() == panel.get_ylim()
+
+
+def test_stars_far_away_do_not_shrink_the_others(linear):
+    posterior, x = linear
+    x = x.copy()
+    x[3] = [1e9, -1e9]
+    figure = plot.training_coverage(posterior, x)
+    high, low = figure.axes[2].get_xlim()
+    training = training_inputs(posterior.neighbours)[:, 0]
+    assert high - low < 4 * np.ptp(training)
+    assert low < training.min() < training.max() < high
+    hidden = (x < [low, figure.axes[2].get_ylim()[1]]) | (x > [high, figure.axes[2].get_ylim()[0]])
+    assert f"beyond the frames: {hidden.any(axis=1).sum()}" in legend(figure)
+
+
+def test_training_coverage_takes_what_support_takes(linear):
+    posterior, x = linear
+    table = Table({"teff_a": x[:, 0], "logg_a": x[:, 1]})
+    nothing = np.full(x.shape, np.nan)
+    pairs = bt.Pairs(posterior.spec, x, nothing, x[:, :1], nothing[:, :1], np.arange(len(x)))
+    expected = legend(plot.training_coverage(posterior, x))
+    for stars in (table, table.to_pandas(), pairs):
+        assert legend(plot.training_coverage(posterior, stars)) == expected
+
+
+@pytest.mark.parametrize(("inputs", "training", "count"), [((1,), 200, 200), ((0, 1), 12, 1)])
+def test_training_coverage_of_one_input_or_few_stars(linear, inputs, training, count):
+    posterior, x = linear
+    few = Neighbours.learn(training_inputs(posterior.neighbours)[:training], inputs)
+    figure = plot.training_coverage(dataclasses.replace(posterior, neighbours=few), x[:count])
+    assert len(figure.axes) == len(inputs) ** 2
+    assert legend(figure)[:2] == [f"{training} training stars", f"{count} stars of the catalogue:"]
+
+
+def test_training_coverage_without_a_complete_star_is_refused(linear):
+    posterior, x = linear
+    with pytest.raises(ValueError, match="no star has all inputs"):
+        plot.training_coverage(posterior, np.full_like(x, np.nan))
+
+
+# ---- widths -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def widths() -> Table:
+    """Return what `translate` returns of stars whose widths grow with the support score."""
+    rng = np.random.default_rng(6)
+    score = rng.lognormal(0.2, 0.5, 3000)
+    half = np.column_stack([30 * score, 0.2 * score**2]) * rng.lognormal(0, 0.1, (3000, 2))
+    middle = rng.normal(5000, 300, 3000)
+    table = Table({"teff_p16": middle - half[:, 0], "teff_p84": middle + half[:, 0]})
+    table["rv_p16"], table["rv_p84"] = -half[:, 1], half[:, 1]
+    for name in table.colnames:
+        table[name].unit = "K" if name.startswith("teff") else "km/s"
+    table["support"] = score
+    classes = np.array(["dense", "sparse", "outside"])
+    table["support_class"] = classes[np.searchsorted([1.4, 2.6], score, side="right")]
+    return table
+
+
+def half_width(table: Table, name: str) -> np.ndarray:
+    return np.asarray(table[f"{name}_p84"] - table[f"{name}_p16"]) / 2
+
+
+def test_widths_are_drawn_against_the_support_score(widths):
+    figure = plot.width_by_support(widths)
+    assert [a.get_ylabel() for a in figure.axes] == [
+        r"$T_\mathrm{eff}$ [K]",
+        r"$v_\mathrm{los}$ [km s$^{-1}$]",
+    ]
+    assert "support" in figure.get_supxlabel()
+    assert "68 %" in figure.get_supylabel()
+    for axis, name in zip(figure.axes, ("teff", "rv"), strict=True):
+        assert axis.get_xscale() == axis.get_yscale() == "log"
+        (drawn,) = points(axis)
+        expected = np.column_stack([widths["support"], half_width(widths, name)])
+        places = np.asarray(drawn.get_offsets())
+        np.testing.assert_array_equal(np.sort(places, axis=0), np.sort(expected, axis=0))
+
+
+def test_running_median_and_band_follow_the_widths(widths):
+    axis = plot.width_by_support(widths).axes[0]
+    score, median = axis.lines[0].get_data()
+    np.testing.assert_allclose(median, 30 * np.asarray(score), rtol=0.12)
+    band = axis.collections[1].get_paths()[0]
+    ratio = half_width(widths, "teff") / 30 / widths["support"]
+    inside = band.contains_points(np.column_stack([widths["support"], half_width(widths, "teff")]))
+    assert inside.mean() == pytest.approx(0.68, abs=0.04)
+    assert ratio[inside].std() < ratio.std()
+
+
+def test_classes_begin_at_labelled_lines(widths):
+    for axis in plot.width_by_support(widths).axes:
+        lines = [line for line in axis.lines if len(line.get_xdata()) == 2]
+        starts = [line.get_xdata()[0] for line in lines]
+        np.testing.assert_allclose(starts, [1.4, 2.6], rtol=0.01)
+        assert [text.get_text() for text in axis.texts] == ["sparse", "outside"]
+        assert [text.xy[0] for text in axis.texts] == starts
+
+
+def test_a_class_without_stars_has_no_line(widths):
+    axis = plot.width_by_support(widths[widths["support_class"] != "outside"]).axes[0]
+    assert texts(axis) == "sparse"
+
+
+def test_widths_leave_out_stars_without_an_answer_and_draw_a_choice(widths):
+    for name in ("teff_p16", "rv_p16", "support"):
+        widths[name][:5] = np.nan
+    axis = plot.width_by_support(widths).axes[0]
+    assert len(points(axis)[0].get_offsets()) == 2995
+    few, same, other = (
+        points(plot.width_by_support(widths, points=100, seed=seed).axes[0])[0].get_offsets()
+        for seed in (1, 1, 2)
+    )
+    assert len(few) == 100
+    np.testing.assert_array_equal(few, same)
+    assert (few != other).any()
+
+
+def test_widths_of_a_table_as_files_give_it(widths):
+    plain = plot.width_by_support(widths).axes[0]
+    widths["support_class"] = np.asarray(widths["support_class"]).astype("S7")
+    masked = Table(widths, masked=True)
+    masked["rv_p84"].mask[:10] = True
+    axis = plot.width_by_support(masked).axes[0]
+    assert len(points(axis)[0].get_offsets()) == 2990
+    assert texts(axis) == texts(plain) == "sparse outside"
+
+
+def test_widths_of_a_handful_of_stars(widths):
+    axis = plot.width_by_support(widths[:3]).axes[0]
+    assert len(points(axis)[0].get_offsets()) == 3
+
+
+@pytest.mark.parametrize(
+    ("gone", "missing"), [("support", "support"), ("rv_p84", "rv_p84"), ("*", "NAME_p84")]
+)
+def test_widths_need_what_translate_returns(widths, gone, missing):
+    names = [n for n in widths.colnames if n.endswith(("_p16", "_p84"))] if gone == "*" else [gone]
+    widths.remove_columns(names)
+    with pytest.raises(ValueError, match=f"no column {missing}; give one that translate returned"):
+        plot.width_by_support(widths)
+
+
+def test_widths_without_an_answer_are_refused(widths):
+    widths["teff_p16"] = np.nan
+    with pytest.raises(ValueError, match="no star of the catalogue has an answer"):
+        plot.width_by_support(widths)
 
 
 # ---- the Kiel diagram ---------------------------------------------------------------------
@@ -262,12 +556,15 @@ def test_kiel_diagram_needs_what_translate_returns(catalogue):
         plot.kiel(catalogue["star_id", "teff_mean"])
 
 
-def test_all_can_be_saved(figure, catalogue, tmp_path):
+def test_all_can_be_saved(figure, catalogue, posterior, split, tmp_path):
     score = evaluation(np.random.default_rng(0).random((50, 1)))
     pictures = {
         "residuals.pdf": figure,
         "coverage.png": plot.coverage(score, ["teff"]),
         "kiel.png": plot.kiel(catalogue),
+        "by_support.png": plot.coverage_by_support(evaluation(score.pit, None, ("teff",))),
+        "width.pdf": plot.width_by_support(catalogue),
+        "training.pdf": plot.training_coverage(posterior, split[1]),
     }
     for name, picture in pictures.items():
         picture.savefig(tmp_path / name)

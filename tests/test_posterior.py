@@ -11,6 +11,7 @@ from scipy import stats
 
 import bayestrans as bt
 from bayestrans.baseline import Baseline
+from bayestrans.calibration import Calibration
 from bayestrans.model import Shape, site_shapes
 from bayestrans.neighbours import Neighbours
 from bayestrans.pairs import PairsError
@@ -69,6 +70,7 @@ def invented(pairs: bt.Pairs, network=SMALL, noise=NOISE) -> Posterior:
         scaler,
         tuple(blocks),
         Neighbours.learn(pairs.x, (0, 1)),
+        Calibration.identity(len(pairs.spec.outputs)),
         Baseline.learn(pairs, scaler),
         pairs.x[:5],
         pairs.x_err[:5],
@@ -367,7 +369,9 @@ def temperatures(count: int = 200) -> bt.Pairs:
 
 
 def tiny_fit(method, network=LINEAR, seed: int = 0) -> Posterior:
-    return bt.fit(temperatures(), method=method, network=network, seed=seed, progress=False)
+    return bt.fit(
+        temperatures(), method=method, network=network, seed=seed, calibrate=False, progress=False
+    )
 
 
 def test_the_same_seed_gives_the_same_draws_bit_for_bit():
@@ -404,25 +408,25 @@ def test_the_fast_methods_give_finite_predictions(method, draws):
 
 def test_too_few_stars_are_refused_with_the_number_needed():
     with pytest.raises(PairsError, match=r"19 training stars for the intrinsic .* at least 20 "):
-        bt.fit(temperatures(19), progress=False)
+        bt.fit(temperatures(19), calibrate=False, progress=False)
 
 
 def test_stars_are_counted_per_network():
     pairs = stars(200)
     pairs.y[25:, 0] = NAN
     with pytest.raises(PairsError, match=r"25 training stars for the rv .* at least 30 .*6 feat"):
-        bt.fit(pairs, progress=False)
+        bt.fit(pairs, calibrate=False, progress=False)
 
 
 def test_a_constant_column_is_refused_before_the_fit():
     pairs = temperatures()
     pairs.x[:] = 5000.0
     with pytest.raises(PairsError, match="teff_a is constant"):
-        bt.fit(pairs, progress=False)
+        bt.fit(pairs, calibrate=False, progress=False)
 
 
 @pytest.mark.parametrize("scatter", [(50.0, 1.0), ()])
 def test_a_scatter_of_another_length_is_refused(scatter):
     noise = bt.Noise(scatter=scatter)
     with pytest.raises(ValueError, match=f"scatter has {len(scatter)} values for 1 outputs"):
-        bt.fit(temperatures(), noise=noise, progress=False)
+        bt.fit(temperatures(), noise=noise, calibrate=False, progress=False)

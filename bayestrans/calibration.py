@@ -1,0 +1,179 @@
+"""What becomes of each output's predictive as stars become rare.
+
+Its mean fades to that of linear regression, and it is stretched.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize
+
+from . import student
+
+Floats = NDArray[np.float64]
+
+#: Level, slope, growth, fade: the names of an output's parameters, in order.
+N_PARAMETERS = 4
+#: Prior standard deviations of level and slope: with few stars the map stays the identity.
+PRIOR = np.array([0.1, 0.1])
+#: Rates of the exponential priors of growth and fade.
+RATES = np.array([1.0, 1.0])
+
+
+class HeldOut(NamedTuple):
+    """Held-out stars of one output under refits that did not see them.
+
+    Attributes
+    ----------
+    location, scale, noise, dof : (S, n) array
+        One Student-t for each draw; ``noise`` is B's quoted error times its factor.
+    delta : (n,) array
+        What B measured.
+    linear : (n,) array
+        Mean of linear regression. All in units of the scaled corrections.
+    score : (n,) array
+        Support scores with respect to the stars of the refit.
+    """
+
+    location: Any
+    scale: Any
+    noise: Any
+    dof: Any
+    delta: Any
+    linear: Any
+    score: Any
+
+    def take(self, rows: NDArray) -> HeldOut:
+        """Return some of the stars."""
+        return HeldOut(*(part[..., rows] for part in self))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    r"""Shift and stretch of each output's predictive as functions of the support score.
+
+    With support score :math:`s` and :math:`r = \max(0, s - 1)`, the mean of output
+    :math:`k` goes over from that of the network to that of linear regression, the
+    network's share being :math:`1 / (1 + h_k r^2)`, and the predictive is stretched
+    about its mean by
+
+    .. math:: c_k(s) = e^{a_k + b_k \ell(s)} \sqrt{1 + g_k r^2},
+       \qquad \ell(s) = \log_2 s \text{ clipped to } [-1, 1].
+
+    The first factor recalibrates among the training stars (a negative exponent is
+    divided by :math:`1 + r^2`, so that it narrows nothing away from them), the
+    second grows without bound. Both are monotone maps of each output's PIT, and
+    leave the outputs' rank correlations as they are.
+
+    Attributes
+    ----------
+    level, slope, growth, fade : (K,) array
+        :math:`a`, :math:`b`, :math:`g \ge 0` and :math:`h \ge 0`; all zero is the
+        identity.
+    """
+
+    level: Floats
+    slope: Floats
+    growth: Floats
+    fade: Floats
+
+    @classmethod
+    def identity(cls, n_outputs: int) -> Calibration:
+        """Return the calibration that changes nothing."""
+        return cls(*(np.zeros(n_outputs) for _ in range(N_PARAMETERS)))
+
+    def at(self, score: Floats) -> tuple[Floats, Floats]:
+        """Return the network's share and the stretch (N, K) at support scores (N,)."""
+        values = np.stack([self.level, self.slope, self.growth, self.fade])
+        return _share_and_stretch(values[:, None, :], np.asarray(score)[:, None], np)
+
+    @property
+    def doubling(self) -> float:
+        """The support score at which the growth doubles some output's errors."""
+        growth = float(self.growth.max())
+        return 1.0 + math.sqrt(3.0 / growth) if growth > 0 else math.inf
+
+    def to_arrays(self) -> dict[str, NDArray]:
+        """Return the fields by name, as they are written to a model file."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, Any]) -> Calibration:
+        """Rebuild from what `to_arrays` returned."""
+        return cls(**arrays)
+
+
+def learn(stars: HeldOut) -> Floats:
+    """Return one output's parameters: the maximum of log density plus log prior."""
+
+    def objective(parameters: Floats) -> tuple[float, Floats]:
+        value, gradient = _objective(jnp.asarray(parameters), stars)
+        return float(value), np.asarray(gradient, dtype=np.float64)
+
+    limits = optimize.Bounds(np.array([-1.0, -1.0, 0.0, 0.0]), np.array([1.0, 1.0, 100.0, 100.0]))
+    start = np.array([0.0, 0.0, 0.1, 0.1])
+    return optimize.minimize(objective, start, jac=True, method="L-BFGS-B", bounds=limits).x
+
+
+def compare(parameters: Floats, stars: HeldOut) -> tuple[Floats, Floats]:
+    """Return log density and PIT (n,) of held-out stars under one output's parameters."""
+    density, pit = _compare(jnp.asarray(parameters), stars)
+    return np.asarray(density, dtype=np.float64), np.asarray(pit, dtype=np.float64)
+
+
+def applied(
+    location: jax.Array, scale: jax.Array, linear: jax.Array, share: jax.Array, stretch: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Return location and scale (S, ...) of a mixture of draws with its mean moved and stretched.
+
+    The other arguments have no axis of draws. The draws' own spread does not fade.
+    """
+    mean = location.mean(axis=0)
+    moved = linear + share * (mean - linear)
+    return moved + stretch * (location - mean), stretch * scale
+
+
+def _share_and_stretch(parameters: Any, score: Any, xp: Any) -> tuple[Any, Any]:
+    level, slope, growth, fade = parameters
+    position = xp.clip(xp.log2(xp.maximum(score, 1e-6)), -1.0, 1.0)
+    away = xp.maximum(score - 1.0, 0.0) ** 2
+    local = level + slope * position
+    # Errors found too wide among the stars are not narrowed away from them.
+    local = xp.where(local < 0.0, local / (1.0 + away), local)
+    stretch = xp.exp(local) * xp.sqrt(1.0 + growth * away)
+    return 1.0 / (1.0 + fade * away), stretch
+
+
+def _standardised(parameters: jax.Array, stars: HeldOut) -> tuple[jax.Array, jax.Array]:
+    """Return each draw's residual over its scale, and the scale."""
+    share, stretch = _share_and_stretch(parameters, stars.score, jnp)
+    location, scale = applied(stars.location, stars.scale, stars.linear, share, stretch)
+    total = jnp.sqrt(scale**2 + stars.noise**2)
+    return (stars.delta - location) / total, total
+
+
+def _log_density(parameters: jax.Array, stars: HeldOut) -> jax.Array:
+    t, total = _standardised(parameters, stars)
+    density = student.log_kernel(t**2, 1, stars.dof) - jnp.log(total)
+    return jax.scipy.special.logsumexp(density, axis=0) - jnp.log(len(density))
+
+
+@jax.jit
+@jax.value_and_grad
+def _objective(parameters: jax.Array, stars: HeldOut) -> jax.Array:
+    prior = 0.5 * jnp.sum((parameters[:2] / PRIOR) ** 2) + jnp.sum(RATES * parameters[2:])
+    return prior - _log_density(parameters, stars).sum()
+
+
+@jax.jit
+def _compare(parameters: jax.Array, stars: HeldOut) -> tuple[jax.Array, jax.Array]:
+    t, _ = _standardised(parameters, stars)
+    pit = student.cumulative(t, stars.dof).mean(axis=0)
+    return _log_density(parameters, stars), pit

@@ -1,0 +1,337 @@
+"""Held-out regions, and what is learned from them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+import bayestrans as bt
+from bayestrans.calibrate import _Judged, _report, _thresholds
+from bayestrans.calibration import Calibration, HeldOut, applied, compare, learn
+from bayestrans.regions import regions
+
+NAMES = ("teff", "logg")
+
+
+def cloud(count: int = 1000, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, 2))
+
+
+def test_regions_are_tails_rim_holes_and_random_parts():
+    x = cloud()
+    found = {region.name: region for region in regions(x, x, NAMES)}
+    low = found["lowest 10 % of teff"].rows
+    assert low.sum() == 100
+    assert x[low, 0].max() <= x[~low, 0].min()
+    assert found["highest 3 % of logg"].rows.sum() == 30
+    assert found["highest 3 % of logg"].kind == found["highest 10 % of logg"].kind
+    away = np.linalg.norm(x, axis=1)
+    assert away[found["rim"].rows].min() >= away[~found["rim"].rows].max()
+    hole = x[found["hole 1"].rows]
+    assert np.linalg.norm(hole - hole.mean(axis=0), axis=1).max() < np.linalg.norm(x, axis=1).max()
+    parts = [region.rows for region in found.values() if region.kind == "random"]
+    assert len(parts) == 5
+    assert np.sum(parts, axis=0).max() == 1
+
+
+def test_a_region_that_would_leave_an_input_constant_is_not_used():
+    x = cloud()
+    x[:, 1] = np.arange(1000) >= 950  # 50 stars of another kind
+    names = {region.name for region in regions(x, x, NAMES)}
+    assert not {"highest 10 % of logg", "highest 3 % of logg"} & names
+    assert "highest 10 % of teff" in names
+
+
+def held_out(
+    *,
+    count: int = 4000,
+    wrong: float = 1.0,
+    growing: float = 0.0,
+    leaving: float = 0.0,
+    seed: int = 1,
+) -> HeldOut:
+    """Return stars of scores from 0.5 to 5 whose scatter is 1, said by Gaussians of sd 1.
+
+    The true scatter is ``wrong`` times what is said, growing away from the
+    training stars; the network's mean leaves the true one, which is linear.
+    """
+    rng = np.random.default_rng(seed)
+    score = rng.uniform(0.5, 5.0, count)
+    away = np.maximum(0.0, score - 1.0)
+    linear = rng.normal(0.0, 3.0, count)
+    scatter = wrong * np.sqrt(1.0 + growing * away**2)
+    share = 1.0 / (1.0 + leaving * away**2)
+    network = linear + rng.normal(0.0, 3.0 if leaving else 0.0, count)
+    truth = linear + share * (network - linear) + scatter * rng.normal(size=count)
+    ones = np.ones((2, count))
+    arrays = (network * ones, ones, 0 * ones, np.inf * ones, truth, linear, score)
+    return HeldOut(*(np.asarray(a, dtype=np.float32) for a in arrays))
+
+
+def test_what_is_right_is_left_alone():
+    level, slope, growth, _ = learn(held_out())
+    assert abs(level) < 0.03
+    assert abs(slope) < 0.03
+    assert growth < 0.01
+
+
+@pytest.mark.parametrize("wrong", [0.7, 1.4])
+def test_errors_that_are_wrong_among_the_stars_are_rescaled(wrong):
+    stars = held_out(count=20_000, wrong=wrong)
+    level, slope, *_ = learn(stars.take(np.flatnonzero(stars.score < 1.2)))
+    assert level == pytest.approx(math.log(wrong), abs=0.05)
+    assert abs(slope) < 0.06
+
+
+def test_errors_that_are_too_wide_are_not_narrowed_away_from_the_stars():
+    calibration = Calibration(np.array([-0.4]), *np.zeros((3, 1)))
+    _, stretch = calibration.at(np.array([0.7, 1.0, 2.0, 20.0]))
+    np.testing.assert_allclose(stretch[:, 0], np.exp([-0.4, -0.4, -0.2, -0.4 / 362]))
+
+
+def test_errors_that_are_too_narrow_are_widened_everywhere():
+    level, slope, growth, _ = learn(held_out(wrong=1.4))
+    assert level == pytest.approx(math.log(1.4), abs=0.04)
+    assert abs(slope) < 0.05
+    assert growth < 0.03
+
+
+def test_scatter_that_grows_away_from_the_stars_is_found():
+    _, _, growth, fade = learn(held_out(growing=0.3))
+    assert growth == pytest.approx(0.3, rel=0.2)
+    assert fade == pytest.approx(0.1, abs=0.11)  # nothing is to be learned: mean and line agree
+
+
+def test_a_network_that_goes_astray_fades_to_the_line():
+    *_, growth, fade = learn(held_out(leaving=0.5))
+    assert fade == pytest.approx(0.5, rel=0.2)
+    assert growth < 0.02
+
+
+def test_few_stars_change_little():
+    level, slope, growth, _ = learn(held_out(count=12, wrong=2.0))
+    assert abs(level) < 0.2
+    assert abs(slope) < 0.2
+    many = learn(held_out(wrong=2.0))
+    assert abs(level) < 0.5 * many[0]
+    assert growth < 2.0
+
+
+def test_learning_raises_the_density_and_mends_the_coverage_of_other_stars():
+    found = learn(held_out(growing=0.5))
+    before, after = (
+        compare(parameters, held_out(growing=0.5, seed=2)) for parameters in (np.zeros(4), found)
+    )
+    assert after[0].mean() > before[0].mean() + 0.1
+    inside = [np.mean(np.abs(pit - 0.5) < 0.45) for _, pit in (before, after)]
+    assert inside[0] < 0.8
+    assert inside[1] == pytest.approx(0.9, abs=0.015)
+
+
+def test_zero_parameters_are_the_identity():
+    share, stretch = Calibration.identity(3).at(np.array([0.2, 1.0, 50.0]))
+    np.testing.assert_array_equal(share, np.ones((3, 3)))
+    np.testing.assert_array_equal(stretch, np.ones((3, 3)))
+
+
+def test_stretch_and_fade_grow_without_bound_away_from_the_stars():
+    calibration = Calibration(np.zeros(1), np.zeros(1), np.array([0.1]), np.array([0.2]))
+    share, stretch = calibration.at(np.array([1.0, 3.0, 10.0, 1000.0]))
+    assert share[0] == stretch[0] == 1.0
+    assert (np.diff(stretch[:, 0]) > 0).all()
+    assert (np.diff(share[:, 0]) < 0).all()
+    assert stretch[-1, 0] == pytest.approx(math.sqrt(0.1) * 999, rel=1e-3)
+    at_doubling = calibration.at(np.array([calibration.doubling]))[1]
+    assert at_doubling[0, 0] == pytest.approx(2.0)
+
+
+def test_a_missing_score_gives_no_answer():
+    calibration = Calibration(*(np.full(2, 0.1) for _ in range(4)))
+    assert np.isnan(calibration.at(np.array([np.nan]))).all()
+
+
+def test_the_draws_keep_their_ranks_and_correlations():
+    rng = np.random.default_rng(3)
+    draws = rng.multivariate_normal([1, 2], [[1, 0.7], [0.7, 2]], size=500)[:, :, None]
+    scale = np.ones_like(draws)
+    linear, share, stretch = (np.array(v)[:, None] for v in ([0.0, 5.0], [0.5, 0.2], [2.0, 3.0]))
+    moved, wider = applied(draws, scale, linear, share, stretch)
+    np.testing.assert_array_equal(np.argsort(moved, axis=0), np.argsort(draws, axis=0))
+    np.testing.assert_allclose(moved.mean(axis=0), linear + share * (draws.mean(0) - linear))
+    np.testing.assert_allclose(
+        np.corrcoef(moved[..., 0].T), np.corrcoef(draws[..., 0].T), atol=1e-12
+    )
+    np.testing.assert_allclose(moved.std(axis=0), stretch * draws.std(axis=0))
+    np.testing.assert_array_equal(wider, np.broadcast_to(stretch, wider.shape))
+
+
+def judged(cover_before, cover_after) -> _Judged:
+    """Return stars whose intervals cover as functions of the score say."""
+    rng = np.random.default_rng(5)
+    score = rng.uniform(0.5, 8.0, 20_000)
+    pit = {}
+    for which, cover in (("before", cover_before), ("after", cover_after)):
+        inside = rng.uniform(size=len(score)) < cover(score)
+        pit[which] = np.where(inside, 0.5, 0.99)
+    nothing = np.zeros(len(score))
+    return _Judged(score, nothing.astype(bool), {"before": nothing, "after": nothing}, pit)
+
+
+def test_thresholds_are_where_coverage_falls():
+    found = judged(lambda s: np.where(s < 2, 0.92, 0.8), lambda s: np.where(s < 4, 0.91, 0.8))
+    sparse, outside = _thresholds([found], math.inf)
+    assert sparse == pytest.approx(2.0, abs=0.1)
+    assert outside == pytest.approx(4.0, abs=0.1)
+    assert _thresholds([found], 3.0)[1] == 3.0
+
+
+def test_where_nothing_was_tested_is_outside_and_a_zone_of_warning_remains():
+    found = judged(lambda s: 0.95 + 0 * s, lambda s: 0.95 + 0 * s)
+    sparse, outside = _thresholds([found], math.inf)
+    assert outside == pytest.approx(0.5 + 0.99 * 7.5, abs=0.05)
+    assert sparse == pytest.approx(outside * 2 / 3)
+
+
+def test_errors_that_are_wrong_at_the_usual_spacing_do_not_make_it_sparse():
+    found = judged(lambda s: 0.8 + 0 * s, lambda s: 0.8 + 0 * s)
+    assert _thresholds([found], math.inf) == pytest.approx((1.25, 1.875))
+
+
+def test_the_report_counts_by_class():
+    found = judged(lambda s: np.where(s < 2, 0.9, 0.5), lambda s: 0.9 + 0 * s)
+    report = _report([found], (2.0, 5.0))
+    assert report["random"]["n"] == 0
+    assert report["dense"]["before"]["0.90"] == pytest.approx(0.9, abs=0.02)
+    assert report["outside"]["before"]["0.90"] == pytest.approx(0.5, abs=0.02)
+    assert report["outside"]["after"]["0.90"] == pytest.approx(0.9, abs=0.02)
+    assert sum(report[name]["n"] for name in ("dense", "sparse", "outside")) == 20_000
+
+
+# ---- through fit ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def curved() -> bt.Pairs:
+    """Return stars whose correction is curved in the second input."""
+    rng = np.random.default_rng(7)
+    spec = bt.Spec(
+        "curved",
+        (bt.Input("teff", "t"), bt.Input("logg", "g")),
+        (bt.Output("teff", "t_b", "e_b", corrects="teff"),),
+    )
+    x = rng.normal([4800, 2.5], [300, 0.5], size=(400, 2))
+    y = x[:, :1] + 60 * np.tanh(3 * (x[:, 1:] - 2.5)) + rng.normal(0, 10, (400, 1))
+    return bt.Pairs(spec, x, np.full((400, 2), np.nan), y, np.full((400, 1), 5.0), np.arange(400))
+
+
+@pytest.fixture(scope="module")
+def calibrated(curved) -> bt.Posterior:
+    method = bt.MCLMC(chains=2, draws=50, steps=200, warm_steps=200)
+    return bt.fit(curved, method=method, network=bt.Network((8,)), seed=1, progress=False)
+
+
+@pytest.fixture(scope="module")
+def plain(calibrated) -> bt.Posterior:
+    """Return the same posterior without its calibration."""
+    return dataclasses.replace(calibrated, calibration=Calibration.identity(1))
+
+
+def far_and_near() -> np.ndarray:
+    return np.array([[4800.0, 2.5], [9000.0, 8.0]])
+
+
+def test_fit_learns_thresholds_and_reports_both_states(calibrated):
+    sparse, outside = calibrated.neighbours.thresholds
+    assert 1.0 < sparse < outside
+    report = calibrated.record["held_out_regions"]
+    assert set(report) == {"random", "dense", "sparse", "outside"}
+    assert report["random"]["n"] == 200
+    assert set(report["random"]["before"]) == {"nll", "0.50", "0.68", "0.90", "0.95"}
+
+
+def test_a_far_star_is_outside_not_narrower_and_no_farther_from_the_line(calibrated, plain):
+    x = far_and_near()
+    assert list(bt.support(calibrated, x).classes) == ["dense", "outside"]
+    far = {name: p.predict(x)[:, 1, 0] for name, p in (("after", calibrated), ("before", plain))}
+    width = {name: np.subtract(*np.percentile(d, [84, 16])) for name, d in far.items()}
+    assert width["after"] > 0.99 * width["before"]
+    regression = calibrated.baseline.linear_mean(x, calibrated.scaler)
+    line = calibrated.scaler.restore(x, regression)[1, 0]
+    miss = {name: abs(d.mean() - line) for name, d in far.items()}
+    assert miss["after"] <= miss["before"] + 0.05 * width["before"]
+
+
+def test_growth_and_fade_act_on_predictions(plain):
+    x = far_and_near()
+    zero, one = np.zeros(1), np.ones(1)
+    post = dataclasses.replace(plain, calibration=Calibration(zero, zero, one, 100 * one))
+    before, after = (p.predict(x, kind="mean")[..., 0] for p in (plain, post))
+    np.testing.assert_array_equal(before[:, 0], after[:, 0])  # at the usual spacing
+    score = plain.neighbours.score(x)[1]
+    assert after[:, 1].std() == pytest.approx(before[:, 1].std() * np.hypot(1, score - 1), rel=1e-3)
+    line = plain.scaler.restore(x, plain.baseline.linear_mean(x, plain.scaler))[1, 0]
+    assert after[:, 1].mean() == pytest.approx(line, abs=1.0)
+
+
+def test_a_calibrated_model_is_saved_and_loaded_whole(calibrated, tmp_path):
+    calibrated.save(tmp_path / "m.nc")
+    again = bt.load(tmp_path / "m.nc")
+    assert again.calibration.to_arrays().keys() == calibrated.calibration.to_arrays().keys()
+    np.testing.assert_array_equal(again.predict(far_and_near()), calibrated.predict(far_and_near()))
+    assert again.record["held_out_regions"] == calibrated.record["held_out_regions"]
+
+
+def test_a_stars_numbers_do_not_depend_on_its_company(calibrated, curved):
+    x = np.vstack([curved.x[:50], far_and_near()])
+    together = calibrated.predict(x)
+    np.testing.assert_array_equal(together[:, -1:], calibrated.predict(x[-1:]))
+
+
+def test_the_catalogue_says_what_predict_says(calibrated):
+    x = far_and_near()
+    stars = Table({"t": x[:, 0], "g": x[:, 1]})
+    result = bt.translate(calibrated, stars, progress=False)
+    draws = calibrated.predict(x, seed=1)
+    for name, level in (("p16", 16), ("p50", 50), ("p84", 84)):
+        expected = np.percentile(draws[:, :, 0], level, axis=0)
+        spread = draws[:, :, 0].std(axis=0)
+        assert (np.abs(result[f"teff_{name}"] - expected) < 0.35 * spread).all()
+    assert result["flags"][1] & 4
+
+
+def test_strict_translation_refuses_stars_outside_and_writes_nothing(calibrated, tmp_path):
+    stars = Table({"t": [4800.0, 9000.0], "g": [2.5, 8.0]})
+    with pytest.raises(ValueError, match=r"1 of 2 stars \(50.0 %\) lie outside"):
+        bt.translate(calibrated, stars, tmp_path / "o.csv", strict=True, progress=False)
+    assert list(tmp_path.iterdir()) == []
+    inside = bt.translate(calibrated, stars[:1], tmp_path / "o.csv", strict=True, progress=False)
+    assert len(inside) == 1
+
+
+def test_the_reference_is_not_calibrated(curved):
+    method = bt.NUTS(chains=1, warmup=5, draws=5, max_tree_depth=3, warm_steps=20)
+    post = bt.fit(curved, method=method, network=bt.Network(()), progress=False)
+    assert "held_out_regions" not in post.record
+    assert not any(values.any() for values in post.calibration.to_arrays().values())
+
+
+@pytest.mark.parametrize(
+    "method", [bt.MCLMC(), bt.MCLMC(chains=1, draws=20, steps=30), bt.SVI(), bt.Ensemble()]
+)
+def test_a_refit_is_cheaper_and_of_the_same_kind(method):
+    refit = method.refit()
+    assert type(refit) is type(method)
+    assert refit.refit() == refit
+    assert getattr(refit, "warm_steps", 0) <= method.warm_steps
+
+
+def test_two_networks_are_calibrated_in_the_same_space(survey):
+    pairs = survey.pairs.split(0.7, seed=1)[0]
+    method = bt.Ensemble(members=2, warm_steps=60)
+    post = bt.fit(pairs, method=method, network=bt.Network((4,)), progress=False)
+    assert post.calibration.growth.shape == (len(pairs.spec.outputs),)
+    assert all(np.isfinite(part).all() for part in post.calibration.at(np.array([1.0, 9.0])))
