@@ -27,7 +27,7 @@ from .target import build_target, scaled_data
 Floats = NDArray[np.float64]
 
 #: Refits see at most this many stars: they cost as much as the fit otherwise.
-MOST_STARS = 2000
+MOST_STARS = 1000
 #: Coverage of the 90 % intervals of held-out regions below which ``sparse`` begins
 #: (as the networks say them) and ``outside`` (as they were stretched).
 SPARSE_BELOW, OUTSIDE_BELOW = 0.89, 0.87
@@ -59,7 +59,7 @@ class Learned(NamedTuple):
     report: dict[str, Any]
 
 
-class _Judged(NamedTuple):
+class Judged(NamedTuple):
     """Held-out stars of one output with their log densities and PITs (n,)."""
 
     score: Floats
@@ -100,25 +100,25 @@ def hold_out_regions(
     names = tuple(pairs.spec.input_names[j] for j in inputs)
     parts = regions(pairs.x[:, list(inputs)], Neighbours.learn(pairs.x, inputs).points, names)
     parameters = np.zeros((len(pairs.spec.outputs), N_PARAMETERS))
-    judged: list[_Judged] = []
+    judged: list[Judged] = []
     total = len(parts) * len(pairs.spec.blocks)
     with progress_bar("held-out regions", total, "refit", progress=progress) as bar:
         for block, block_key in zip(
             pairs.spec.blocks, jax.random.split(key, len(pairs.spec.blocks)), strict=True
         ):
             found: list[list[HeldOut]] = []
-            for refit in _refits(pairs, scaler, block, method, network, noise, parts, block_key):
+            for refit in refits(pairs, scaler, block, method, network, noise, parts, block_key):
                 found.append(refit)
                 bar.update()
             for place, output in enumerate(block.outputs):
-                parameters[output], judgement = _learn_output([f[place] for f in found], parts)
+                parameters[output], judgement = learn_output([f[place] for f in found], parts)
                 judged.append(judgement)
     calibration = Calibration(*parameters.T)
     thresholds = _thresholds(judged, calibration.doubling)
     return Learned(calibration, thresholds, _report(judged, thresholds))
 
 
-def _refits(
+def refits(
     pairs: Pairs,
     scaler: Scaler,
     block: Block,
@@ -152,12 +152,12 @@ def _refits(
         plain = Baseline.learn(pairs.take(np.flatnonzero(~part.rows)), scaler)
         linear = plain.linear_mean(pairs.x[seen][rows], scaler)[:, list(block.outputs)]
         yield [
-            _held_out(predictive, data, rows, column, score, place)
+            held_out(predictive, data, rows, column, score, place)
             for place, column in enumerate(linear.T)
         ]
 
 
-def _held_out(
+def held_out(
     predictive: Mixture,
     data: Data,
     rows: NDArray[np.bool_],
@@ -165,6 +165,7 @@ def _held_out(
     score: Floats,
     place: int,
 ) -> HeldOut:
+    """Return one output's held-out stars from a refit's predictive of all stars."""
     delta = np.asarray(data.delta[place, rows])
     here = np.isfinite(delta)
     location, scale = (
@@ -183,7 +184,7 @@ def _joined(parts: list[HeldOut]) -> HeldOut:
     return HeldOut(*(jnp.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True)))
 
 
-def _learn_output(found: list[HeldOut], parts: list[Region]) -> tuple[Floats, _Judged]:
+def learn_output(found: list[HeldOut], parts: list[Region]) -> tuple[Floats, Judged]:
     """Return one output's parameters, and its stars judged by regions of other kinds."""
     everything = _joined(found)
     final = learn(everything)
@@ -194,16 +195,14 @@ def _learn_output(found: list[HeldOut], parts: list[Region]) -> tuple[Floats, _J
     density["after"], pit["after"] = (np.empty(len(of_star)) for _ in range(2))
     for kind in dict.fromkeys(kinds):
         here = of_star == kind
-        # Random parts are five of a kind: without them the level has nothing to rest on.
-        others = _joined([s for s, k in zip(found, kinds, strict=True) if k != kind])
-        rest = final if kind == "random" else learn(others)
-        density["after"][here], pit["after"][here] = compare(
-            rest, everything.take(np.flatnonzero(here))
-        )
-    return final, _Judged(np.asarray(everything.score), of_star == "random", density, pit)
+        # All random parts are of a kind: without them the level has nothing to rest on.
+        rest = final if kind == "random" else learn(everything, np.where(here, 0.0, 1.0))
+        judgement = compare(rest, everything)
+        density["after"][here], pit["after"][here] = (values[here] for values in judgement)
+    return final, Judged(np.asarray(everything.score), of_star == "random", density, pit)
 
 
-def _thresholds(judged: list[_Judged], doubling: float) -> tuple[float, float]:
+def _thresholds(judged: list[Judged], doubling: float) -> tuple[float, float]:
     """Return the scores at which coverage, taken as falling with the score, is too low.
 
     ``outside`` begins earlier where nothing was tested, or where errors must double.
@@ -216,7 +215,7 @@ def _thresholds(judged: list[_Judged], doubling: float) -> tuple[float, float]:
     return max(EARLIEST_SPARSE, sparse), outside
 
 
-def _falls_below(judged: list[_Judged], which: str, level: float) -> float:
+def _falls_below(judged: list[Judged], which: str, level: float) -> float:
     score = np.concatenate([j.score for j in judged])
     order = np.argsort(score)
     inside = np.concatenate([np.abs(j.pit[which] - 0.5) <= 0.45 for j in judged])[order]
@@ -225,7 +224,7 @@ def _falls_below(judged: list[_Judged], which: str, level: float) -> float:
     return float(score[order][low[0]]) if len(low) else float("inf")
 
 
-def _report(judged: list[_Judged], thresholds: tuple[float, float]) -> dict[str, Any]:
+def _report(judged: list[Judged], thresholds: tuple[float, float]) -> dict[str, Any]:
     report: dict[str, Any] = {}
     score = np.concatenate([j.score for j in judged])
     random = np.concatenate([j.random for j in judged])

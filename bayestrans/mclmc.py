@@ -30,8 +30,6 @@ from .sample import (
 )
 from .target import Target
 
-#: Steps with which the step size is tuned, at the warm start and again after the burn-in.
-TUNE_STEPS = 400
 #: A round is cut into this many compiled pieces, after each of which Ctrl-C is heard.
 PIECES = 10
 #: Momentum length in units of the posterior's root-sum-square spread (docs/design.md).
@@ -81,6 +79,9 @@ class MCLMC:
         that does not depend on the machine's speed.
     warm_steps : int
         Adam steps to each warm start.
+    tune_steps : int
+        Steps with which the step size is tuned, at the warm start and again
+        after the burn-in.
     energy_variance : float
         Variance of the energy error per dimension that the step size is tuned to.
     """
@@ -92,10 +93,12 @@ class MCLMC:
     target_rhat: float = 1.05
     time_budget: float = 600.0
     warm_steps: int = 1500
+    tune_steps: int = 400
     energy_variance: float = 5e-4
 
     def __post_init__(self) -> None:
-        check_counts(self, chains=self.chains, draws=self.draws, warm_steps=self.warm_steps)
+        counts = {"chains": self.chains, "draws": self.draws}
+        check_counts(self, **counts, warm_steps=self.warm_steps, tune_steps=self.tune_steps)
         if self.steps is not None and self.steps < self.draws:
             raise ValueError(
                 f"MCLMC has steps = {self.steps} < draws = {self.draws}; ask for more steps"
@@ -105,13 +108,14 @@ class MCLMC:
 
     def refit(self) -> MCLMC:
         """Return two short chains of fixed length."""
-        draws = min(100, self.draws)
+        draws = min(25, self.draws)
         return replace(
             self,
             chains=min(2, self.chains),
             draws=draws,
-            steps=max(draws, min(1000, self.steps or self.max_steps)),
+            steps=max(draws, min(600, self.steps or self.max_steps)),
             warm_steps=min(600, self.warm_steps),
+            tune_steps=min(150, self.tune_steps),
         )
 
     def run(self, target: Target, key: jax.Array, *, label: str, progress: bool) -> Run:
@@ -179,7 +183,7 @@ class MCLMC:
             density = lambda p: log_density(p, data)  # noqa: E731
             state, tuned, _ = blackjax.mclmc_find_L_and_step_size(
                 mclmc_kernel=blackjax.mclmc.build_kernel(),
-                num_steps=TUNE_STEPS,
+                num_steps=self.tune_steps,
                 state=blackjax.mcmc.mclmc.init(chain.state.position, density, init_key),
                 rng_key=tune_key,
                 logdensity_fn=density,

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-#: Share of the stars in a tail, the rim or a hole, in a far tail, and in a random part.
-SHARE, FAR_SHARE = 0.10, 0.03
-HOLES, RANDOM_PARTS = 4, 5
+#: Share of the stars in a tail, and in each other region.
+TAIL, SHARE = 0.07, 0.10
+HOLES, RANDOM_PARTS = 3, 4
 
 
 class Region(NamedTuple):
@@ -52,15 +52,13 @@ def regions(x: Floats, points: Floats, names: tuple[str, ...], seed: int = 0) ->
     Returns
     -------
     list of Region
-        The lowest and highest 10 % and 3 % of each input; the tenth of the stars
-        that lies farthest from the centre (the corners); the tenths about four
-        stars; and five random tenths, of kind ``random``.
+        The lowest and highest 7 % of each input; the tenth of the stars that
+        lies farthest from the centre (the corners); the tenths about three stars;
+        and four random tenths, of kind ``random``.
     """
     found = []
     for (j, name), side in itertools.product(enumerate(names), ("lowest", "highest")):
-        for share in (SHARE, FAR_SHARE):
-            rows = _tail(x[:, j], side, share)
-            found.append(Region(f"{side} {100 * share:.0f} % of {name}", f"{side} {name}", rows))
+        found.append(Region(f"{side} {name}", f"{side} {name}", _tail(x[:, j], side)))
     found.append(Region("rim", "rim", _nearest(-np.linalg.norm(points, axis=1))))
     rng = np.random.default_rng(seed)
     for number, centre in enumerate(rng.choice(len(x), min(HOLES, len(x)), replace=False), 1):
@@ -79,10 +77,10 @@ def _usable(rows: NDArray[np.bool_], x: Floats) -> bool:
     return bool(rows.any() and rows.mean() < 0.5 and (np.ptp(x[~rows], axis=0) > 0).all())
 
 
-def _tail(values: Floats, side: str, share: float) -> NDArray[np.bool_]:
+def _tail(values: Floats, side: str) -> NDArray[np.bool_]:
     if side == "lowest":
-        return values <= np.quantile(values, share)
-    return values >= np.quantile(values, 1.0 - share)
+        return values <= np.quantile(values, TAIL)
+    return values >= np.quantile(values, 1.0 - TAIL)
 
 
 def _nearest(away: Floats) -> NDArray[np.bool_]:

@@ -177,11 +177,11 @@ class SVI:
         check_counts(self, steps=self.steps, draws=self.draws, warm_steps=self.warm_steps)
 
     def refit(self) -> SVI:
-        """Return the same with at most 1,000 steps and 100 draws."""
+        """Return the same with at most 1,000 steps and 50 draws."""
         return replace(
             self,
             steps=min(1000, self.steps),
-            draws=min(100, self.draws),
+            draws=min(50, self.draws),
             warm_steps=min(600, self.warm_steps),
         )
 

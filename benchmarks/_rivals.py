@@ -215,10 +215,10 @@ def populated(train: bt.Pairs, x: Floats) -> NDArray[np.bool_]:
     for plane in PLANES:
         if not set(plane) <= set(names):
             continue
-        columns = [names.index(name) for name in plane]
-        counts, *edges = np.histogram2d(*train.x[:, columns].T, bins=CELLS)
+        first, second = (names.index(name) for name in plane)
+        counts, *edges = np.histogram2d(train.x[:, first], train.x[:, second], bins=CELLS)
         cells = []
-        for edge, values in zip(edges, x[:, columns].T, strict=True):
+        for edge, values in zip(edges, (x[:, first], x[:, second]), strict=True):
             cell = np.searchsorted(edge, values, side="right") - 1
             # The last cell has its upper edge too, as in the histogram.
             cell[values == edge[-1]] = CELLS - 1
@@ -316,14 +316,14 @@ class _State(NamedTuple):
 def _train(loss: Loss, z: Floats, target: Floats, n_out: int, plan: Plan, key: jax.Array) -> Any:
     """Return the members' weights, stacked; each is trained from a start of its own."""
     data = tuple(jnp.asarray(a, dtype=jnp.float32) for a in (z, target))
-    return _program(loss, plan, z.shape, n_out)(jax.random.split(key, plan.members), data)
+    return _program(loss, plan, *z.shape, n_out)(jax.random.split(key, plan.members), data)
 
 
 # Compiled once for all members, which run on as many cores as there are, and
 # for all seeds: the shapes are part of the key because a program has one shape.
 @lru_cache(maxsize=8)
-def _program(loss: Loss, plan: Plan, shape: tuple[int, ...], n_out: int) -> PerChain:
-    return PerChain(_member(loss, plan, *shape, n_out))
+def _program(loss: Loss, plan: Plan, n_stars: int, n_in: int, n_out: int) -> PerChain:
+    return PerChain(_member(loss, plan, n_stars, n_in, n_out))
 
 
 def _member(
@@ -360,7 +360,8 @@ def _member(
             stale = jnp.where(better, 0, now.stale + 1)
             return _State(weights, moments, key, best, best_loss, stale, now.epoch + 1)
 
-        first = _State(weights, adam.init(weights), key, weights, jnp.inf, 0, 0)
+        zero = jnp.array(0)
+        first = _State(weights, adam.init(weights), key, weights, jnp.array(jnp.inf), zero, zero)
         go_on = lambda now: (now.epoch < plan.epochs) & (now.stale < plan.patience)  # noqa: E731
         return jax.lax.while_loop(go_on, epoch, first).best
 

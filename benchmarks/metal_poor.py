@@ -8,6 +8,7 @@ trained on all of them and scored on such stars alone, drawn anew from the same 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import platform
@@ -24,6 +25,7 @@ from _rivals import Floats, Prediction, deep_ensemble, gaussian_process, referen
 
 import bayestrans as bt
 from bayestrans.baseline import Predictive
+from bayestrans.calibration import Calibration
 from bayestrans.scale import Scaler
 
 #: [Fe/H] on A's scale below which a star is metal-poor.
@@ -59,7 +61,7 @@ class Result(NamedTuple):
     inside : (star, output) array
         1 inside the central 90 % interval, 0 outside, NaN where B has no value.
     seconds : float
-        Wall-clock time of fit and prediction; NaN for the baselines.
+        Wall-clock time of fit and prediction; NaN for what comes with another's fit.
     """
 
     outputs: dict[str, dict[str, float]]
@@ -119,18 +121,25 @@ def score(prediction: Prediction, test: bt.Pairs, seconds: float) -> Result:
     return Result(outputs, inside[0.90], seconds)
 
 
-def run(n_stars: int, seed: int, method: bt.MCLMC) -> Run:
+def predict(post: bt.Posterior, test: bt.Pairs, seed: int) -> Prediction:
+    """Return what the package says of the test stars."""
+    draws = post.predict(test, kind="measured", seed=seed)
+    return Prediction(draws, post.predict(test, kind="mean").mean(axis=0))
+
+
+def run(n_stars: int, seed: int, method: bt.MCLMC, *, calibrate: bool) -> Run:
     """Train every method on one set of stars and score it on the metal-poor test stars."""
     train, test = survey_pair(n_stars, seed)
     poor = int(metal_poor(train).sum())
     report(f"seed {seed}: {len(train)} training stars, {poor} metal-poor; {len(test)} test stars")
     begun = time.perf_counter()
-    post = bt.fit(train, method=method, seed=seed)
-    found = Prediction(
-        post.predict(test, kind="measured", seed=seed),
-        post.predict(test, kind="mean").mean(axis=0),
-    )
+    post = bt.fit(train, method=method, calibrate=calibrate, seed=seed)
+    found = predict(post, test, seed)
     results = {"bayestrans": score(found, test, time.perf_counter() - begun)}
+    if calibrate:
+        plain = Calibration.identity(len(test.spec.outputs))
+        found = predict(dataclasses.replace(post, calibration=plain), test, seed)
+        results["uncalibrated"] = score(found, test, float("nan"))
     classes = bt.support(post, test).classes
     groups = {("bayestrans", c): classes == c for c in ("dense", "sparse", "outside")}
     report(f"  bayestrans {results['bayestrans'].seconds:.0f} s")
@@ -256,7 +265,7 @@ def output_rows(scores: dict[str, Any], titles: dict[str, str]) -> list[list[str
 
 
 def summary_rows(summary: dict[str, dict[str, float]]) -> list[list[str]]:
-    rows = [["method", "CRPS/identity", "+-", "intrinsic only", "coverage off by", "seconds"]]
+    rows = [["method", "CRPS/identity", "+-", "intrinsic only", "coverage off by %", "seconds"]]
     for method, s in summary.items():
         spread = "-" if np.isnan(s["spread"]) else f"{s['spread']:.3f}"
         seconds = "-" if np.isnan(s["seconds"]) else f"{s['seconds']:.0f}"
@@ -266,7 +275,7 @@ def summary_rows(summary: dict[str, dict[str, float]]) -> list[list[str]]:
 
 
 def group_rows(groups: list[dict[str, Any]], titles: dict[str, str]) -> list[list[str]]:
-    rows = [["method", "stars", "n", "share", *(f"{name} in 90%" for name in titles)]]
+    rows = [["method", "stars", "n", "share %", *(f"{name} in 90%" for name in titles)]]
     for g in groups:
         shares = [percent(v) for v in g["coverage"].values()]
         rows.append([g["method"], g["group"], str(g["n"]), percent(g["share"]), *shares])
@@ -279,7 +288,7 @@ def page_rows(
     """Return the short table for a page: CRPS by output, coverage as the mean over outputs."""
     levels = [f"{100 * level:.0f}" for level in LEVELS]
     heads = [*(f"CRPS {title}" for title in titles.values()), "CRPS/identity"]
-    rows = [["method", *heads, *(f"inside {level} %" for level in levels), "off by"]]
+    rows = [["method", *heads, *(f"inside {level} %" for level in levels), "off by %"]]
     for method, outputs in scores.items():
         crps = [f"{outputs[name]['crps']:.3g}" for name in titles]
         shares = [percent(float(np.mean([o[v] for o in outputs.values()]))) for v in levels]
@@ -303,12 +312,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--stars", type=int, default=4000, help="common stars; a fifth is left out")
     parser.add_argument("--seconds", type=float, default=120.0, help="time budget of a network")
     parser.add_argument("--steps", type=int, help="MCLMC steps instead of a time budget")
+    parser.add_argument("--uncalibrated", action="store_true", help="no held-out regions")
     parser.add_argument("--json", type=Path, help="file for the numbers")
     options = parser.parse_args(arguments)
     machine = f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}"
     print(f"{machine}, jax {jax.__version__}")
     method = bt.MCLMC(time_budget=options.seconds, steps=options.steps)
-    runs = [run(options.stars, seed, method) for seed in range(options.seeds)]
+    calibrate = not options.uncalibrated
+    runs = [run(options.stars, s, method, calibrate=calibrate) for s in range(options.seeds)]
     spec = bt.simulate(1, 0).spec
     titles = {o.name: f"{o.name} [{o.unit}]" if o.unit else o.name for o in spec.outputs}
     scores = average(runs)
@@ -321,7 +332,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(aligned(group_rows(groups, titles)), end="\n\n")
     print(markdown(page_rows(scores, summary, titles)))
     if options.json:
-        sheet = {"machine": machine, "training": trained, "method": repr(method)}
+        sheet: dict[str, Any] = {"machine": machine, "training": trained, "method": repr(method)}
         sheet |= {"scores": scores, "summary": summary, "groups": groups}
         sheet["seeds"] = [{m: r.outputs for m, r in e.results.items()} for e in runs]
         options.json.write_text(json.dumps(plain(sheet), indent=1) + "\n", encoding="utf-8")

@@ -193,16 +193,16 @@ def test_benchmark_prints_tables_and_writes_numbers(monkeypatch, tmp_path, capsy
     monkeypatch.setattr(metal_poor, "TEST_STARS", 1500)
     fit = bt.fit
     fast = bt.Ensemble(members=2, warm_steps=20)
-    monkeypatch.setattr(
-        bt, "fit", lambda p, **o: fit(p, method=fast, network=bt.Network((4,)), seed=o["seed"])
-    )
+    options = {"method": fast, "network": bt.Network((4,)), "calibrate": False}
+    monkeypatch.setattr(bt, "fit", lambda p, **given: fit(p, **{**given, **options}))
     written = tmp_path / "scores.json"
     metal_poor.main(["--seeds", "1", "--stars", "400", "--json", str(written)])
     out = capsys.readouterr().out
     assert "| plain |" in out
     sheet = json.loads(written.read_text())
     assert sheet["summary"]["identity"]["crps"] == 1.0
+    assert sheet["scores"]["bayestrans"] == sheet["scores"]["uncalibrated"]
     assert sheet["summary"]["identity"]["seconds"] is None
     shares = {(g["method"], g["group"]): g["share"] for g in sheet["groups"]}
     assert shares["plain", "trusted"] + shares["plain", "not trusted"] == pytest.approx(1)
-    assert set(sheet["scores"]) == {"bayestrans", "plain", "linear", "identity"}
+    assert set(sheet["scores"]) == {"bayestrans", "uncalibrated", "plain", "linear", "identity"}

@@ -88,7 +88,7 @@ def test_a_predictive_skewed_to_the_wrong_side_is_seen():
     rng = np.random.default_rng(3)
     values, draws = rng.exponential(size=(COUNT, 2)) - 1, rng.exponential(size=(200, COUNT, 2)) - 1
     assert is_uniform(tarp.credibility(draws, values))
-    # Round its centre alone the mirror image would hold the same shares.
+    # About its centre alone the mirror image would hold the same shares.
     assert stats.kstest(tarp.credibility(-draws, values), "uniform").pvalue < 1e-8
 
 

@@ -1,0 +1,241 @@
+"""Coverage where stars are few: random held-out stars, and whole regions held out.
+
+``python benchmarks/sparse.py [--data FOLDER] [--pairs NAME ...]`` fits the simulated
+pair and, where the folder holds their tables, the three real pairs of ``examples/``.
+
+Random: a fifth of the stars (all five folds of the pairs below 2,000 stars).
+Regions: the lowest and highest 15 % of each of three inputs and a hole of 15 % are
+taken from the table before the fit; its own calibration never sees them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import platform
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import jax
+import numpy as np
+
+import bayestrans as bt
+from bayestrans.calibration import Calibration
+from bayestrans.evaluate import LEVELS
+from bayestrans.neighbours import CLASSES, Neighbours
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+REAL = {
+    "K2 giants": ("galah_dr3_to_apogee_dr17_k2", "galah_dr3_apogee_dr17_k2"),
+    "seismic log g": ("apogee_dr17_to_seismic_logg", "apogee_dr17_seismic_logg"),
+    "velocity": ("galah_dr3_to_gaia_dr2_rv", "galah_dr3_gaia_dr2_rv"),
+}
+FOLDS_BELOW = 2000
+REGION_STARS = 2500
+SHARE = 0.15
+
+
+def simulated() -> bt.Pairs:
+    """Return 6,000 simulated stars without the velocity, which is a network of its own."""
+    pairs = bt.simulate(6000, 10, seed=5).pairs
+    keep = [k for k, o in enumerate(pairs.spec.outputs) if o.name != "rv"]
+    inputs = [j for j, i in enumerate(pairs.spec.inputs) if i.name != "rv"]
+    spec = bt.Spec(
+        "simulated",
+        tuple(pairs.spec.inputs[j] for j in inputs),
+        tuple(pairs.spec.outputs[k] for k in keep),
+        pairs.spec.id,
+    )
+    return bt.Pairs(
+        spec,
+        pairs.x[:, inputs],
+        pairs.x_err[:, inputs],
+        pairs.y[:, keep],
+        pairs.y_err[:, keep],
+        pairs.ids,
+    )
+
+
+def read(name: str, folder: Path) -> bt.Pairs | None:
+    """Return a pair by name, or nothing where its table is absent."""
+    if name == "simulated":
+        return simulated()
+    spec, table = REAL[name]
+    path = folder / f"{table}.csv"
+    if not path.is_file():
+        print(f"{name}: {path} is absent; left out", file=sys.stderr)
+        return None
+    return bt.read_pairs(path, bt.Spec.from_toml(EXAMPLES / f"{spec}.toml"))
+
+
+class Stars:
+    """Held-out stars of several fits: PITs, log densities and classes, before and after."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, list[np.ndarray]] = {
+            name: [] for name in ("score", "classes", "before", "after", "nll_before", "nll_after")
+        }
+
+    def add(self, train: bt.Pairs, test: bt.Pairs, steps: int, seed: int) -> None:
+        """Fit, and judge the test stars with and without the calibration."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", bt.SamplingWarning)
+            post = bt.fit(train, method=bt.MCLMC(steps=steps), seed=seed, progress=False)
+        plain = Calibration.identity(len(train.spec.outputs))
+        score = post.neighbours.score(test.x)
+        self.parts["score"].append(score)
+        self.parts["classes"].append(post.neighbours.classify(score))
+        for which, model in (
+            ("after", post),
+            ("before", dataclasses.replace(post, calibration=plain)),
+        ):
+            found = bt.evaluate(model, test)
+            self.parts[which].append(found.pit)
+            self.parts[f"nll_{which}"].append(np.full(len(test), found.overall.nll))
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return np.concatenate(self.parts[name])
+
+    def coverage(self, which: str, level: float, rows: np.ndarray | None = None) -> float:
+        """Return the share of the values inside the central intervals, over all outputs."""
+        pit = self[which] if rows is None else self[which][rows]
+        inside = np.abs(pit - 0.5) <= level / 2
+        return float(inside[np.isfinite(pit)].mean()) if np.isfinite(pit).any() else float("nan")
+
+
+def random_parts(pairs: bt.Pairs, steps: int) -> Stars:
+    """Judge random held-out stars."""
+    stars = Stars()
+    if len(pairs) < FOLDS_BELOW:
+        splits = list(pairs.folds(5, seed=0))
+    else:
+        splits = [pairs.split(0.2, seed=0)]
+    for seed, (train, test) in enumerate(splits):
+        stars.add(train, test, steps, seed)
+    return stars
+
+
+def outer_regions(pairs: bt.Pairs) -> dict[str, np.ndarray]:
+    """Return the regions that no fit and no calibration sees."""
+    inputs = pairs.spec.blocks[0].inputs
+    found = {}
+    for j in inputs[:3]:
+        values, name = pairs.x[:, j], pairs.spec.input_names[j]
+        found[f"low {name}"] = values <= np.quantile(values, SHARE)
+        found[f"high {name}"] = values >= np.quantile(values, 1 - SHARE)
+    points = Neighbours.learn(pairs.x, inputs).points
+    centre = points[np.random.default_rng(3).integers(len(points))]
+    away = np.linalg.norm(points - centre, axis=1)
+    found["hole"] = away <= np.quantile(away, SHARE)
+    return found
+
+
+def region_parts(pairs: bt.Pairs, steps: int, label: str) -> Stars:
+    """Judge whole regions that were taken away before the fit."""
+    if len(pairs) > REGION_STARS:
+        chosen = np.random.default_rng(0).choice(len(pairs), REGION_STARS, replace=False)
+        pairs = pairs.take(np.sort(chosen))
+    stars = Stars()
+    for seed, (name, rows) in enumerate(outer_regions(pairs).items()):
+        begun = time.perf_counter()
+        test = pairs.take(np.flatnonzero(rows))
+        stars.add(pairs.take(np.flatnonzero(~rows)), test, steps, seed)
+        known = stars.parts["classes"][-1] < CLASSES.index("outside")
+        for which in ("before", "after"):
+            inside = np.abs(stars.parts[which][-1] - 0.5) <= 0.45
+            print(
+                f"{label}, {name}: 90 % intervals {which} cover {100 * inside.mean():.0f} % of "
+                f"{len(known)}, {100 * inside[known].mean():.0f} % of the {known.sum()} "
+                f"dense or sparse ({time.perf_counter() - begun:.0f} s)",
+                file=sys.stderr,
+            )
+    return stars
+
+
+def random_lines(name: str, stars: Stars) -> list[str]:
+    """Return the table's lines on random held-out stars."""
+    lines = []
+    score = stars["score"]
+    decile = np.searchsorted(np.nanquantile(score, np.linspace(0, 1, 11)[1:-1]), score)
+    for which in ("before", "after"):
+        cover = [stars.coverage(which, level) for level in LEVELS]
+        counts = [int((decile == d).sum()) for d in range(10)]
+        worst = max(
+            abs(stars.coverage(which, level, decile == d) - level)
+            for level in LEVELS
+            for d in range(10)
+        )
+        lines.append(
+            f"| {name} | {which} | {len(score)} | "
+            + " | ".join(f"{100 * c:.1f}" for c in cover)
+            + f" | {100 * worst:.1f} ({min(counts)}) | {stars[f'nll_{which}'].mean():.3f} |"
+        )
+    return lines
+
+
+def region_lines(name: str, stars: Stars) -> list[str]:
+    """Return the table's lines on held-out regions."""
+    lines = []
+    classes = stars["classes"]
+    known = classes < CLASSES.index("outside")
+    shares = [100 * float(np.mean(classes == c)) for c in range(len(CLASSES))]
+    for which in ("before", "after"):
+        missed = np.abs(stars[which] - 0.5) > 0.475
+        excess = {
+            c: float(missed[classes == c].sum() - 0.05 * missed[classes == c].size)
+            for c in range(len(CLASSES))
+        }
+        total = sum(max(0.0, e) for e in excess.values())
+        flagged = (total - max(0.0, excess[0])) / total if total > 0 else float("nan")
+        per_class = [stars.coverage(which, 0.9, classes == c) for c in range(len(CLASSES))]
+        lines.append(
+            f"| {name} | {which} | {len(classes)} | "
+            + " / ".join(f"{s:.0f}" for s in shares)
+            + f" | {100 * stars.coverage(which, 0.9, known):.1f} | "
+            + " / ".join("-" if np.isnan(c) else f"{100 * c:.0f}" for c in per_class)
+            + f" | {'-' if np.isnan(flagged) else f'{100 * flagged:.0f}'} |"
+        )
+    return lines
+
+
+def main() -> None:
+    """Fit all pairs and print two tables."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    names = ["simulated", *REAL]
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    parser.add_argument("--data", type=Path, default=default)
+    parser.add_argument("--pairs", nargs="*", choices=names, default=names)
+    parser.add_argument("--steps", type=int, default=2000, help="of each chain")
+    options = parser.parse_args()
+    print(f"{os.cpu_count()} cores, {platform.machine()}, {options.steps} steps of each chain\n")
+    # Many fits have the same shapes; compiling them again would be most of the time.
+    cache = tempfile.TemporaryDirectory()
+    jax.config.update("jax_compilation_cache_dir", cache.name)
+    tables: tuple[list[str], list[str]] = ([], [])
+    for name in options.pairs:
+        pairs = read(name, options.data)
+        if pairs is None:
+            continue
+        tables[0].extend(random_lines(name, random_parts(pairs, options.steps)))
+        print("\n".join(tables[0][-2:]), file=sys.stderr)
+        tables[1].extend(region_lines(name, region_parts(pairs, options.steps, name)))
+        print("\n".join(tables[1][-2:]), file=sys.stderr)
+    print("Random held-out stars: share (%) inside central intervals, all outputs.\n")
+    print("| pair | calibration | stars | 50 | 68 | 90 | 95 | worst decile (stars) | NLL |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    print("\n".join(tables[0]))
+    print("\nHeld-out regions: share (%) inside the 90 % intervals.\n")
+    print(
+        "| pair | calibration | stars | dense / sparse / outside (%) | dense or sparse | "
+        "by class | excess misses of 95 % that are flagged |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print("\n".join(tables[1]))
+
+
+if __name__ == "__main__":
+    main()
