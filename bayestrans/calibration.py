@@ -110,6 +110,30 @@ class Calibration:
         return cls(**arrays)
 
 
+def describe(report: dict[str, Any], thresholds: Floats) -> str:
+    """Return the coverage of held-out stars before and after calibration as a table.
+
+    Parameters
+    ----------
+    report : dict
+        ``posterior.record["held_out_regions"]``.
+    thresholds : (2,) array
+        ``posterior.neighbours.thresholds``.
+    """
+    levels = [name for name in report["random"]["before"] if name != "nll"]
+    head = "".join(f"{f'in {100 * float(name):.0f}%':>8s}" for name in levels)
+    lines = [
+        f"sparse from a support of {thresholds[0]:.2f}, outside from {thresholds[1]:.2f}",
+        f"{'stars held out':16s}{'n':>7s}{'':>9s}{'NLL':>8s}{head}",
+    ]
+    for name, found in report.items():
+        for which in ("before", "after") if found["n"] else ():
+            title = f"{name:16s}{found['n']:7d}" if which == "before" else " " * 23
+            shares = "".join(f"{100 * found[which][level]:7.1f}%" for level in levels)
+            lines.append(f"{title}{which:>9s}{found[which]['nll']:8.3f}{shares}")
+    return "\n".join(lines)
+
+
 def learn(stars: HeldOut, weight: NDArray | None = None) -> Floats:
     """Return one output's parameters: the maximum of weighted log density plus log prior.
 

@@ -27,6 +27,7 @@ from . import (
     support,
     translate,
 )
+from .calibration import describe
 from .catalogue import check_writable, write_table
 from .demo import demo
 from .files import whole, write_text
@@ -89,6 +90,9 @@ def _fit(options: argparse.Namespace) -> int:
     posterior.save(options.out, overwrite=options.overwrite)
     diagnosis = diagnose(posterior)
     print(diagnosis)
+    report = posterior.record.get("held_out_regions")
+    if report:
+        print(f"\nRegions held out in turn: {describe(report, posterior.neighbours.thresholds)}")
     if test is not None:
         print(f"\n{len(test)} held-out stars:\n{evaluate(posterior, test)}")
     print(f"\nwrote {options.out}")

@@ -12,6 +12,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from . import plot
+from .calibration import describe
 from .catalogue import write_table
 from .diagnose import diagnose
 from .evaluate import evaluate
@@ -63,7 +64,7 @@ def demo(
     n_common, n_catalogue : int
         Common stars, of which a fifth is held out, and stars to translate.
     method : MCLMC
-        By default with a time budget of 90 s for each network.
+        By default with a time budget of 60 s for each network.
     seed : int
     overwrite : bool
         Replace what an earlier demo left in the folder.
@@ -87,7 +88,7 @@ def demo(
     write_table(Table(to_columns(pair)), folder / "pairs.csv", overwrite=True)
     write_text(folder / "spec.toml", pair.spec.to_toml())
     train, test = pair.pairs.split(0.2, seed=seed)
-    method = method or MCLMC(time_budget=90.0)
+    method = method or MCLMC(time_budget=60.0)
     posterior = fit(train, method=method, seed=seed, progress=progress)
     posterior.save(folder / "model.nc", overwrite=True)
     evaluation = evaluate(posterior, test)
@@ -101,6 +102,9 @@ def demo(
         "residuals": plot.residuals(posterior, test),
         "coverage": plot.coverage(evaluation, posterior.spec.output_names),
         "kiel": plot.kiel(result),
+        "training_coverage": plot.training_coverage(posterior, stars),
+        "coverage_by_support": plot.coverage_by_support(evaluation),
+        "width_by_support": plot.width_by_support(result),
     }
     for name, figure in pictures.items():
         with whole(folder / f"{name}.png") as partial:
@@ -112,6 +116,9 @@ def demo(
             "",
             f"Translated catalogue ({n_catalogue} stars) against the true values on B's scale:",
             *_truth_table(against),
+            "",
+            "Regions held out in turn: "
+            + describe(posterior.record["held_out_regions"], posterior.neighbours.thresholds),
             "",
             "Sampling:",
             str(diagnose(posterior)),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
 import hypothesis
+import jax
 import matplotlib
 import pytest
 
@@ -14,6 +16,9 @@ import bayestrans as bt
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 matplotlib.use("Agg")
+# Many tests fit networks of the same shapes; compiling again would be most of their time.
+COMPILED = tempfile.TemporaryDirectory(prefix="bayestrans-tests-")
+jax.config.update("jax_compilation_cache_dir", COMPILED.name)
 # jax_numpy_rank_promotion stays off: the package multiplies (draws, K) by (K,) on purpose.
 # The first example of a property pays for the compilation.
 hypothesis.settings.register_profile("bayestrans", deadline=None, derandomize=True)

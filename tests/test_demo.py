@@ -9,13 +9,21 @@ import pytest
 from astropy.table import Table
 
 import bayestrans as bt
+from bayestrans.calibration import describe
 from bayestrans.demo import against_truth, demo
 from bayestrans.tables import read_table
 
-LEFT = [
-    *("catalogue.fits", "catalogue.parquet", "coverage.png", "kiel.png", "model.nc", "pairs.csv"),
-    *("residuals.png", "scores.json", "scores.txt", "spec.toml"),
-]
+PICTURES = (
+    *("coverage", "coverage_by_support", "kiel", "residuals", "training_coverage"),
+    "width_by_support",
+)
+LEFT = sorted(
+    [
+        *("catalogue.fits", "catalogue.parquet", "model.nc", "pairs.csv", "scores.json"),
+        *("scores.txt", "spec.toml"),
+        *(f"{name}.png" for name in PICTURES),
+    ]
+)
 
 
 @pytest.mark.slow
@@ -24,7 +32,7 @@ def test_the_demo_leaves_everything_and_it_agrees(tmp_path):
     method = bt.MCLMC(chains=2, draws=20, steps=100, warm_steps=200)
     found = demo(folder, n_common=300, n_catalogue=400, method=method, seed=3, progress=False)
     assert sorted(p.name for p in folder.iterdir()) == LEFT
-    for name in ("coverage", "kiel", "residuals"):
+    for name in PICTURES:
         assert (folder / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
 
     # The files are enough to come to the same scores again.
@@ -42,6 +50,7 @@ def test_the_demo_leaves_everything_and_it_agrees(tmp_path):
     text = (folder / "scores.txt").read_text(encoding="utf-8")
     assert str(evaluation) in text
     assert str(bt.diagnose(posterior)) in text
+    assert describe(posterior.record["held_out_regions"], posterior.neighbours.thresholds) in text
 
     table, other = (read_table(folder / f"catalogue.{end}") for end in ("parquet", "fits"))
     assert table["star_id"].tolist() == pair.catalogue["star_id"].tolist()

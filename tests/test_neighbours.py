@@ -80,6 +80,15 @@ def test_a_hole_in_the_middle_raises_the_score():
     assert Neighbours.learn(holed, (0, 1)).score(centre) > 3
 
 
+def test_a_handful_of_odd_stars_does_not_make_its_place_known():
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(500, 2))
+    odd = np.array([8.0, 8.0]) + 0.1 * rng.normal(size=(6, 2))
+    found = Neighbours.learn(np.vstack([x, odd]), (0, 1))
+    assert (found.score(odd) > 5.0).all()
+    assert (found.classify(found.score(odd)) == 2).all()
+
+
 def test_a_sequence_without_width_still_has_a_finite_score():
     first = np.random.default_rng(0).normal(size=300)
     score = Neighbours.learn(np.column_stack([first, 2 * first]), (0, 1)).score(
