@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -11,22 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from .baseline import Baseline
 from .calibration import N_PARAMETERS, Calibration, HeldOut, compare, learn
-from .model import Data, Noise, Shape
+from .model import Noise
 from .neighbours import CLASSES, Neighbours
 from .network import Network
 from .pairs import Pairs
-from .predictive import Mixture, mixture
+from .refits import Refits
 from .regions import Region, regions
 from .sample import Method, progress_bar
 from .scale import Scaler
 from .spec import Block
-from .target import build_target, scaled_data
 
 Floats = NDArray[np.float64]
 
-#: Refits see at most this many stars: they cost as much as the fit otherwise.
+#: Refits without regions see at most this many stars: they cost as much as the fit otherwise.
 MOST_STARS = 1000
 #: Coverage of the 90 % intervals of held-out regions below which ``sparse`` begins
 #: (as the networks say them) and ``outside`` (as they were stretched).
@@ -93,91 +91,55 @@ def hold_out_regions(
     key : jax.Array
     progress : bool
     """
-    if len(pairs) > MOST_STARS:
-        chosen = np.random.default_rng(0).choice(len(pairs), MOST_STARS, replace=False)
-        pairs = pairs.take(np.sort(chosen))
-    inputs = pairs.spec.blocks[0].inputs
-    names = tuple(pairs.spec.input_names[j] for j in inputs)
-    parts = regions(pairs.x[:, list(inputs)], Neighbours.learn(pairs.x, inputs).points, names)
     parameters = np.zeros((len(pairs.spec.outputs), N_PARAMETERS))
     judged: list[Judged] = []
-    total = len(parts) * len(pairs.spec.blocks)
-    with progress_bar("held-out regions", total, "refit", progress=progress) as bar:
-        for block, block_key in zip(
-            pairs.spec.blocks, jax.random.split(key, len(pairs.spec.blocks)), strict=True
-        ):
-            found: list[list[HeldOut]] = []
-            for refit in refits(pairs, scaler, block, method, network, noise, parts, block_key):
-                found.append(refit)
-                bar.update()
-            for place, output in enumerate(block.outputs):
-                parameters[output], judgement = learn_output([f[place] for f in found], parts)
-                judged.append(judgement)
+    for number, block in enumerate(pairs.spec.blocks):
+        outputs = list(block.outputs)
+        seen = pairs.take(np.flatnonzero(pairs.seen[:, outputs].any(axis=1)))
+
+        def refits(used: NDArray[np.int64], seen: Pairs = seen, block: Block = block) -> Refits:
+            return Refits.of(seen, used, scaler, block, network, noise, method)
+
+        label = f"{block.name}: held-out regions"
+        place = jax.random.fold_in(key, number)
+        found = _learn_block(seen, refits, place, label, progress=progress)
+        for output, (values, judgement) in zip(outputs, found, strict=True):
+            parameters[output] = values
+            judged.append(judgement)
     calibration = Calibration(*parameters.T)
     thresholds = _thresholds(judged, calibration.doubling)
     return Learned(calibration, thresholds, _report(judged, thresholds))
 
 
-def refits(
+def _learn_block(
     pairs: Pairs,
-    scaler: Scaler,
-    block: Block,
-    method: Method,
-    network: Network,
-    noise: Noise,
-    parts: list[Region],
+    refits: Callable[[NDArray[np.int64]], Refits],
     key: jax.Array,
-) -> Iterator[list[HeldOut]]:
-    """Yield for each region its stars, one `HeldOut` for each output of the block."""
-    data = scaled_data(pairs, scaler, block, noise)
-    seen = np.flatnonzero(np.isfinite(pairs.y[:, list(block.outputs)]).any(axis=1))
-    probes = np.unique(np.linspace(0, len(seen) - 1, min(50, len(seen))).astype(int))
-    target = build_target(data, network, noise, probes)
-    shape = Shape.of(network, noise, len(block.outputs))
-    constrain = jax.jit(jax.vmap(target.constrain))
-    for number, part in enumerate(parts):
-        rows = part.rows[seen]
-        # A star without outputs adds nothing, and the compiled program stays the same.
-        rest = data._replace(delta=jnp.where(jnp.asarray(rows), jnp.nan, data.delta))
-        run = method.run(
-            target._replace(data=rest),
-            jax.random.fold_in(key, number),
-            label=f"without the {part.name}",
-            progress=False,
-        )
-        draws = constrain(run.positions.reshape(-1, target.dim))
-        predictive = mixture(draws, data.z, data.scatter, shape)
-        kept = Neighbours.learn(pairs.x[~part.rows], pairs.spec.blocks[0].inputs)
-        score = kept.score(pairs.x[seen][rows])
-        plain = Baseline.learn(pairs.take(np.flatnonzero(~part.rows)), scaler)
-        linear = plain.linear_mean(pairs.x[seen][rows], scaler)[:, list(block.outputs)]
-        yield [
-            held_out(predictive, data, rows, column, score, place)
-            for place, column in enumerate(linear.T)
-        ]
-
-
-def held_out(
-    predictive: Mixture,
-    data: Data,
-    rows: NDArray[np.bool_],
-    linear: Floats,
-    score: Floats,
-    place: int,
-) -> HeldOut:
-    """Return one output's held-out stars from a refit's predictive of all stars."""
-    delta = np.asarray(data.delta[place, rows])
-    here = np.isfinite(delta)
-    location, scale = (
-        np.asarray(part[:, place])[:, rows][:, here]
-        for part in (predictive.location, predictive.scale)
-    )
-    factor = np.asarray(predictive.error_factor[:, place, None])
-    noise = factor * np.asarray(data.err[place, rows])[here]
-    dof = np.broadcast_to(np.asarray(predictive.dof)[:, None], location.shape)
-    kind = location.dtype
-    arrays = (location, scale, noise, dof, delta[here], linear[here], score[here])
-    return HeldOut(*(np.asarray(array, dtype=kind) for array in arrays))
+    label: str,
+    *,
+    progress: bool,
+) -> list[tuple[Floats, Judged]]:
+    """Return parameters and judged stars of each output of one network."""
+    inputs = pairs.spec.blocks[0].inputs
+    names = tuple(pairs.spec.input_names[j] for j in inputs)
+    parts = regions(pairs.x[:, list(inputs)], Neighbours.learn(pairs.x, inputs).points, names)
+    used = np.arange(len(pairs))
+    if len(pairs) > MOST_STARS:
+        used = np.sort(np.random.default_rng(0).choice(used, MOST_STARS, replace=False))
+    many = len(used) < len(pairs)
+    with progress_bar(label, len(parts) + many, "refit", progress=progress) as bar:
+        some = refits(used)
+        found = []
+        for number, part in enumerate(parts):
+            found.append(some.without(part, jax.random.fold_in(key, number)))
+            bar.update()
+        learned = [learn_output(list(stars), parts) for stars in zip(*found, strict=True)]
+        if many:
+            fifth = Region("random fifth", "random", np.arange(len(pairs)) % 5 == 0)
+            stars = refits(np.arange(len(pairs))).without(fifth, key)
+            bar.update()
+            learned = [_relearn(*one, s) for one, s in zip(learned, stars, strict=True)]
+    return learned
 
 
 def _joined(parts: list[HeldOut]) -> HeldOut:
@@ -200,6 +162,28 @@ def learn_output(found: list[HeldOut], parts: list[Region]) -> tuple[Floats, Jud
         judgement = compare(rest, everything)
         density["after"][here], pit["after"][here] = (values[here] for values in judgement)
     return final, Judged(np.asarray(everything.score), of_star == "random", density, pit)
+
+
+def _relearn(parameters: Floats, judged: Judged, stars: HeldOut) -> tuple[Floats, Judged]:
+    """Learn level and slope from a refit to as many stars as the fit has.
+
+    A refit to fewer is more uncertain among the training stars than the fit. The
+    new stars take the place of the random parts, one half judged by the other.
+    """
+    away = parameters[2:]
+    half = np.arange(len(stars.delta)) % 2 == 0
+    before = compare(np.zeros(N_PARAMETERS), stars)
+    one, other = (compare(learn(stars, rows.astype(float), away), stars) for rows in (half, ~half))
+    after = [np.where(half, o, a) for a, o in zip(one, other, strict=True)]
+    keep = ~judged.random
+    new = {"before": before, "after": after}
+    density, pit = (
+        {name: np.concatenate([old[name][keep], new[name][place]]) for name in new}
+        for place, old in enumerate((judged.density, judged.pit))
+    )
+    score = np.concatenate([judged.score[keep], np.asarray(stars.score)])
+    random = np.concatenate([judged.random[keep], np.ones(len(half), dtype=bool)])
+    return learn(stars, away=away), Judged(score, random, density, pit)
 
 
 def _thresholds(judged: list[Judged], doubling: float) -> tuple[float, float]:

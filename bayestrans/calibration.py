@@ -19,6 +19,9 @@ from . import student
 
 Floats = NDArray[np.float64]
 
+#: Support from which stars count as away from the others: up to here held-out stars
+#: are covered as well as any, and nothing fades or grows.
+ONSET = 1.25
 #: Level, slope, growth, fade: the names of an output's parameters, in order.
 N_PARAMETERS = 4
 #: Prior standard deviations of level and slope: with few stars the map stays the identity.
@@ -59,7 +62,8 @@ class HeldOut(NamedTuple):
 class Calibration:
     r"""Shift and stretch of each output's predictive as functions of the support score.
 
-    With support score :math:`s` and :math:`r = \max(0, s - 1)`, the mean of output
+    With support score :math:`s` and :math:`r = \max(0, s - s_0)`, where
+    :math:`s_0` is `ONSET`, the mean of output
     :math:`k` goes over from that of the network to that of linear regression, the
     network's share being :math:`1 / (1 + h_k r^2)`, and the predictive is stretched
     about its mean by
@@ -98,7 +102,7 @@ class Calibration:
     def doubling(self) -> float:
         """The support score at which the growth doubles some output's errors."""
         growth = float(self.growth.max())
-        return 1.0 + math.sqrt(3.0 / growth) if growth > 0 else math.inf
+        return ONSET + math.sqrt(3.0 / growth) if growth > 0 else math.inf
 
     def to_arrays(self) -> dict[str, NDArray]:
         """Return the fields by name, as they are written to a model file."""
@@ -134,10 +138,11 @@ def describe(report: dict[str, Any], thresholds: Floats) -> str:
     return "\n".join(lines)
 
 
-def learn(stars: HeldOut, weight: NDArray | None = None) -> Floats:
+def learn(stars: HeldOut, weight: NDArray | None = None, away: Floats | None = None) -> Floats:
     """Return one output's parameters: the maximum of weighted log density plus log prior.
 
-    Stars are left out by a weight (n,) of zero, so that one program serves all subsets.
+    Stars are left out by a weight (n,) of zero, so that one program serves all
+    subsets. Growth and fade are learned unless they are given (``away``).
     """
     weights = np.ones(len(stars.delta)) if weight is None else weight
 
@@ -149,8 +154,11 @@ def learn(stars: HeldOut, weight: NDArray | None = None) -> Floats:
             value, gradient = _objective(parameters, double, weights)
             return float(value), np.asarray(gradient)
 
-    limits = optimize.Bounds(np.array([-1.0, -1.0, 0.0, 0.0]), np.array([1.0, 1.0, 100.0, 100.0]))
+    low, high = np.array([-1.0, -1.0, 0.0, 0.0]), np.array([1.0, 1.0, 100.0, 100.0])
     start = np.array([0.0, 0.0, 0.1, 0.1])
+    if away is not None:
+        low[2:] = high[2:] = start[2:] = away
+    limits = optimize.Bounds(low, high)
     return optimize.minimize(objective, start, jac=True, method="L-BFGS-B", bounds=limits).x
 
 
@@ -175,7 +183,7 @@ def applied(
 def _share_and_stretch(parameters: Any, score: Any, xp: Any) -> tuple[Any, Any]:
     level, slope, growth, fade = parameters
     position = xp.clip(xp.log2(xp.maximum(score, 1e-6)), -1.0, 1.0)
-    away = xp.maximum(score - 1.0, 0.0) ** 2
+    away = xp.maximum(score - ONSET, 0.0) ** 2
     local = level + slope * position
     # Errors found too wide among the stars are not narrowed away from them.
     local = xp.where(local < 0.0, local / (1.0 + away), local)

@@ -9,11 +9,11 @@ is learned from regions of other kinds (cross-validated), as in `fit`.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -23,11 +23,13 @@ from sparse import REAL, read
 
 import bayestrans as bt
 from bayestrans.baseline import Baseline
-from bayestrans.calibrate import Judged, learn_output, refits
+from bayestrans.calibrate import Judged, learn_output
 from bayestrans.calibration import HeldOut
 from bayestrans.neighbours import Neighbours
+from bayestrans.refits import Refits
 from bayestrans.regions import Region, regions
 from bayestrans.scale import Scaler
+from bayestrans.target import scaled_data
 
 STARS = 1000
 #: Pseudo-stars for each star, and how far from it they lie in the whitened space.
@@ -35,19 +37,19 @@ PSEUDO_SHARE, PSEUDO_REACH = 0.3, 1.5
 EDGES = ((0.0, 1.5), (1.5, 2.5), (2.5, 4.0), (4.0, np.inf))
 
 Found = list[list[HeldOut]]
-Refit = Callable[[bt.Pairs, list[Region]], Found]
+
+
+def prepared(pairs: bt.Pairs, used: np.ndarray) -> Refits:
+    """Return the cheap refits of the first network."""
+    scaler, block = Scaler.learn(pairs), pairs.spec.blocks[0]
+    method = bt.MCLMC().refit()
+    return Refits.of(pairs, used, scaler, block, bt.Network(), bt.Noise(), method)
 
 
 def plain_refits(pairs: bt.Pairs, parts: list[Region]) -> Found:
     """Return for each region, and each output, its stars under a refit without them."""
-    return list(_refits(pairs, parts))
-
-
-def _refits(pairs: bt.Pairs, parts: list[Region]):
-    method, key = bt.MCLMC().refit(), jax.random.key(1)
-    block = pairs.spec.blocks[0]
-    scaler = Scaler.learn(pairs)
-    return refits(pairs, scaler, block, method, bt.Network(), bt.Noise(), parts, key)
+    refits = prepared(pairs, np.arange(len(pairs)))
+    return [refits.without(part, jax.random.key(n)) for n, part in enumerate(parts)]
 
 
 def with_pseudo_stars(pairs: bt.Pairs, parts: list[Region]) -> Found:
@@ -57,10 +59,9 @@ def with_pseudo_stars(pairs: bt.Pairs, parts: list[Region]) -> Found:
     training stars, and there the target is what one would say without a network,
     with its scatter doubled.
     """
-    found: Found = []
-    for part in parts:
-        rest = pairs.take(np.flatnonzero(~part.rows))
-        more = _pseudo(rest, len(pairs))
+    plain, found = prepared(pairs, np.arange(len(pairs))), []
+    for number, part in enumerate(parts):
+        more = _pseudo(pairs.take(np.flatnonzero(~part.rows)), len(pairs))
         joined = bt.Pairs(
             pairs.spec,
             *(
@@ -69,11 +70,16 @@ def with_pseudo_stars(pairs: bt.Pairs, parts: list[Region]) -> Found:
             ),
             np.arange(len(pairs) + len(more)),
         )
-        rows = np.concatenate([part.rows, np.zeros(len(more), dtype=bool)])
-        (stars,) = _refits(joined, [part._replace(rows=rows)])
-        # The scores and the linear mean are those of the real stars.
-        (real,) = _scores(pairs, part)
-        found.append([s._replace(score=real[0], linear=real[1][:, k]) for k, s in enumerate(stars)])
+        data = scaled_data(joined, plain.scaler, plain.block, plain.noise)
+        # Only the target sees the pseudo-stars. They are never held out, so each
+        # stands where a star does that is not.
+        elsewhere = np.full(len(more), np.flatnonzero(~part.rows)[0])
+        refits = dataclasses.replace(
+            plain,
+            target=plain.target._replace(data=data),
+            used=np.concatenate([plain.used, elsewhere]),
+        )
+        found.append(refits.without(part, jax.random.key(number)))
     return found
 
 
@@ -90,13 +96,6 @@ def _pseudo(rest: bt.Pairs, count: int) -> bt.Pairs:
     wide = 2.0 * linear.scale * scaler.delta_scale
     y = scaler.restore(x, linear.location) + wide * rng.normal(size=wide.shape)
     return bt.Pairs(rest.spec, x, rest.x_err[chosen], y, wide, np.arange(len(x)))
-
-
-def _scores(pairs: bt.Pairs, part: Region):
-    rest = pairs.take(np.flatnonzero(~part.rows))
-    score = Neighbours.learn(rest.x, pairs.spec.blocks[0].inputs).score(pairs.x[part.rows])
-    scaler = Scaler.learn(pairs)
-    yield score, Baseline.learn(rest, scaler).linear_mean(pairs.x[part.rows], scaler)
 
 
 def no_fade(found: Found) -> Found:

@@ -209,7 +209,7 @@ def main() -> None:
     default = Path(__file__).resolve().parents[2] / "shared" / "data"
     parser.add_argument("--data", type=Path, default=default)
     parser.add_argument("--pairs", nargs="*", choices=names, default=names)
-    parser.add_argument("--steps", type=int, default=2000, help="of each chain")
+    parser.add_argument("--steps", type=int, default=1000, help="of each chain")
     options = parser.parse_args()
     print(f"{os.cpu_count()} cores, {platform.machine()}, {options.steps} steps of each chain\n")
     # Many fits have the same shapes; compiling them again would be most of the time.

@@ -13,7 +13,7 @@ LEVELS = (
     "spec pairs scale network student simulate chains files",
     "regions calibration tables catalogue surveys model density neighbours baseline target "
     "predictive tarp",
-    "posterior load store sample mclmc calibrate",
+    "posterior load store sample mclmc refits calibrate",
     "infer support diagnose evaluate importance translate",
     "plot plot_style plot_support report cli demo __main__ __init__",
 )
