@@ -66,6 +66,7 @@ def write(tree: xr.DataTree, path: str | os.PathLike[str], *, overwrite: bool) -
     }
     with whole(path) as partial:
         tree.to_netcdf(partial, engine="h5netcdf", encoding=encoding)
+        seal(partial)
 
 
 def read(path: str | os.PathLike[str]) -> xr.DataTree:
@@ -79,6 +80,7 @@ def read(path: str | os.PathLike[str]) -> xr.DataTree:
     path = Path(path)
     if not path.is_file():
         raise ModelFileError(f"{path} does not exist; give the path of a model written by save")
+    _check_seal(path)
     _check_structure(path)
     try:
         with xr.open_datatree(path, engine="h5netcdf") as tree:
@@ -93,6 +95,33 @@ def read(path: str | os.PathLike[str]) -> xr.DataTree:
 
 
 REMEDY = "use an intact copy or fit again"
+
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+#: Before the 64 digits of the SHA-256 at the end of a model file.
+SEAL = b"bayestrans-sha256:"
+SEAL_BYTES = len(SEAL) + 64
+
+
+def seal(path: Path) -> None:
+    """Append the SHA-256 of a file's bytes; readers of HDF5 take no notice of it."""
+    with path.open("rb+") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+        stream.write(SEAL + found.encode())
+
+
+def _check_seal(path: Path) -> None:
+    """Refuse a file whose bytes have changed, before HDF5 sees it: damage can make it hang."""
+    content = path.read_bytes()
+    body, mark = content[:-SEAL_BYTES], content[-SEAL_BYTES:]
+    if not content.startswith(HDF5_SIGNATURE):
+        raise ModelFileError(f"{path} is not a readable model file; {REMEDY}")
+    if not mark.startswith(SEAL):
+        raise ModelFileError(
+            f"{path} is not a bayestrans model, or was cut short: give a file written by save; "
+            f"{REMEDY}"
+        )
+    if mark[len(SEAL) :] != hashlib.sha256(body).hexdigest().encode():
+        raise ModelFileError(f"{path} is damaged: its bytes have changed; {REMEDY}")
 
 
 def _check_structure(path: Path) -> None:

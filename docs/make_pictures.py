@@ -25,6 +25,11 @@ from bayestrans.simulate import SurveyPair, simulate
 
 PICTURES = Path(__file__).parent / "pictures"
 
+OF_THE_DEMO = (
+    *("residuals", "coverage", "kiel", "training_coverage", "coverage_by_support"),
+    "width_by_support",
+)
+
 #: Okabe and Ito's colours, told apart by colour-blind readers.
 BLUE, ORANGE, BLACK = "#0072B2", "#D55E00", "#000000"
 
@@ -141,7 +146,7 @@ def copy_demo() -> None:
     """Run the demo and copy its pictures and its table of scores."""
     with TemporaryDirectory() as folder:
         demo(folder)
-        for name in ("residuals.png", "coverage.png", "kiel.png", "scores.txt"):
+        for name in (*(f"{picture}.png" for picture in OF_THE_DEMO), "scores.txt"):
             shutil.copy(Path(folder) / name, PICTURES / name)
 
 

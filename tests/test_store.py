@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import arviz
@@ -60,11 +61,22 @@ def small(tmp_path) -> Path:
     return path
 
 
+@contextlib.contextmanager
+def changed(path: Path) -> Iterator[h5py.File]:
+    """Yield a model file to be changed, and give it the seal of its new bytes."""
+    with h5py.File(path, "r+") as file:
+        yield file
+    content = path.read_bytes()
+    if content[-store.SEAL_BYTES :].startswith(store.SEAL):
+        path.write_bytes(content[: -store.SEAL_BYTES])
+    store.seal(path)
+
+
 def restamp(path: Path) -> None:
     """Give a changed file the digest of its new content."""
     with xr.open_datatree(path, engine="h5netcdf") as content:
         digest = store.digest(content.load())
-    with h5py.File(path, "r+") as file:
+    with changed(path) as file:
         file.attrs["digest"] = digest
 
 
@@ -243,7 +255,9 @@ FOREIGN = {
 def test_what_is_no_model_is_refused(content, tmp_path):
     path = tmp_path / "model.nc"
     path.write_bytes(content)
-    assert "is not a readable model file; use an intact copy" in refusal(path)
+    message = refusal(path)
+    assert "is not a readable model file" in message or "is not a bayestrans model" in message
+    assert "use an intact copy" in message
 
 
 def test_a_pickle_is_never_run(tmp_path):
@@ -310,12 +324,14 @@ def test_one_flipped_bit_in_the_data_is_refused(small, name, share):
 
 
 @pytest.mark.parametrize("share", np.linspace(0.01, 0.99, 25))
-def test_one_flipped_bit_anywhere_is_refused_or_harmless(small, share):
-    """Some bytes of a netCDF file mean nothing; no other may change what is read."""
-    intact = store.digest(store.read(small))
+def test_one_flipped_bit_anywhere_is_refused(small, share):
     flip(small, int(share * small.stat().st_size), bit=0)
-    with contextlib.suppress(ModelFileError):
-        assert store.digest(store.read(small)) == intact
+    assert "use an intact copy or fit again" in refusal(small, store.read)
+
+
+def test_bytes_after_the_seal_are_refused(small):
+    small.write_bytes(small.read_bytes() + b"x")
+    assert "is not a bayestrans model, or was cut short" in refusal(small, store.read)
 
 
 def replace(path: Path, old: bytes, new: bytes) -> None:
@@ -329,12 +345,8 @@ def test_a_damaged_letter_in_an_attribute_is_refused(small):
     assert "use an intact copy or fit again" in refusal(small, store.read)
 
 
-@pytest.mark.slow
-@pytest.mark.xfail(
-    raises=subprocess.TimeoutExpired,
-    reason="HDF5 itself never returns from a damaged length of a text attribute",
-)
 def test_damage_that_would_hang_hdf5_is_refused(small):
+    """HDF5 itself never returns from a damaged length of a text attribute."""
     with h5py.File(small) as file:
         digest = file.attrs["digest"].encode()
     flip(small, small.read_bytes().index(digest) - 8, bit=2)  # of the text's length, 64
@@ -351,19 +363,19 @@ def test_one_flipped_bit_in_the_weights_of_a_model_is_refused(copy):
 
 @pytest.mark.parametrize(("group", "name"), [("posterior", "weights"), ("support", "spacing")])
 def test_a_changed_number_is_refused(small, group, name):
-    with h5py.File(small, "r+") as file:
+    with changed(small) as file:
         file[group][name][...] = 0.25
     assert "does not match its own digest" in refusal(small, store.read)
 
 
 def test_a_changed_attribute_is_refused(small):
-    with h5py.File(small, "r+") as file:
+    with changed(small) as file:
         file.attrs["spec"] = '{"name": "e"}'
     assert "does not match its own digest" in refusal(small, store.read)
 
 
 def test_a_newer_format_is_refused_with_both_versions(copy):
-    with h5py.File(copy, "r+") as file:
+    with changed(copy) as file:
         file.attrs["format_version"] = 2
     message = refusal(copy)
     assert "has model format 2 and this version reads 1; install" in message
@@ -375,27 +387,27 @@ def test_a_newer_format_is_refused_with_both_versions(copy):
     ids=["external", "soft"],
 )
 def test_a_link_is_refused_by_its_place(small, link):
-    with h5py.File(small, "r+") as file:
+    with changed(small) as file:
         file["posterior"]["linked"] = link
     assert "links out of itself at /posterior/linked" in refusal(small, store.read)
 
 
 def test_data_outside_the_file_are_refused(small):
     (small.parent / "secret.bin").write_bytes(bytes(800))
-    with h5py.File(small, "r+") as file:
+    with changed(small) as file:
         places = [(str(small.parent / "secret.bin"), 0, 800)]
         file["posterior"].create_dataset("outside", (100,), "f8", external=places)
     assert "foreign kind of data at /posterior/outside" in refusal(small, store.read)
 
 
 def test_objects_and_text_are_refused(small):
-    with h5py.File(small, "r+") as file:
+    with changed(small) as file:
         file["posterior"]["words"] = ["os.system"]
     assert "foreign kind of data at /posterior/words" in refusal(small, store.read)
 
 
 def test_16_gigabytes_are_refused_unread(small, monkeypatch):
-    with h5py.File(small, "r+") as file:
+    with changed(small) as file:
         file["posterior"].create_dataset("bomb", (2**31,), "f8", chunks=(2**20,))
     assert small.stat().st_size < 2**20
     monkeypatch.setattr(xr, "open_datatree", lambda *a, **k: pytest.fail("it was read"))
@@ -403,7 +415,7 @@ def test_16_gigabytes_are_refused_unread(small, monkeypatch):
 
 
 def test_many_datasets_below_the_budget_are_added_up(small):
-    with h5py.File(small, "r+") as file:
+    with changed(small) as file:
         for name in "abc":
             file["support"].create_dataset(name, (2**28,), "f8", chunks=(2**20,))
     assert "declares 6.0 GiB" in refusal(small, store.read)
@@ -411,7 +423,7 @@ def test_many_datasets_below_the_budget_are_added_up(small):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_weights_that_are_not_finite_are_refused_whatever_the_digest(copy, value):
-    with h5py.File(copy, "r+") as file:
+    with changed(copy) as file:
         file[WEIGHTS][1, 2, 3, 0] = value
     restamp(copy)
     assert f"1 values that are not finite in {WEIGHTS}" in refusal(copy)
@@ -422,7 +434,7 @@ def test_errors_that_a_survey_does_not_give_may_be_missing(small):
 
 
 def test_an_honest_change_with_a_new_digest_is_read(copy):
-    with h5py.File(copy, "r+") as file:
+    with changed(copy) as file:
         file[WEIGHTS][1, 2, 3, 0] = 0.125
     restamp(copy)
     assert bt.load(copy).blocks[0].draws["weight_0"][1, 2, 3, 0] == 0.125
