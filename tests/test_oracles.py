@@ -99,8 +99,8 @@ def test_mclmc_agrees_with_nuts_in_function_space():
     """
     pairs = only(bt.simulate(2000, 10, seed=11).pairs, ("teff", "logg", "fe_h", "mg_fe"), ("fe_h",))
     options = {"network": bt.Network((32,)), "progress": False, "calibrate": False}
-    nuts = bt.fit(pairs, method=bt.NUTS(chains=4, warmup=200, draws=600), seed=1, **options)
-    mclmc = bt.fit(pairs, method=bt.MCLMC(draws=1000, steps=40_000), seed=2, **options)
+    nuts = bt.fit(pairs, method=bt.NUTS(chains=4, warmup=150, draws=450), seed=1, **options)
+    mclmc = bt.fit(pairs, method=bt.MCLMC(draws=1000, steps=30_000), seed=2, **options)
     a, b = (p.predict(pairs.take(np.arange(200)), kind="mean")[..., 0] for p in (nuts, mclmc))
     difference = np.abs(a.mean(axis=0) - b.mean(axis=0)) / a.std(axis=0)
     spread = np.abs(np.log(b.std(axis=0) / a.std(axis=0)))
