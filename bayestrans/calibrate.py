@@ -200,9 +200,11 @@ def _thresholds(judged: list[Judged], doubling: float) -> tuple[float, float]:
 
 
 def _falls_below(judged: list[Judged], which: str, level: float) -> float:
-    score = np.concatenate([j.score for j in judged])
+    # Random parts are left out: among stars that have neighbours on all sides they say
+    # what random stars always say, and hide where those of a region begin to fail.
+    score = np.concatenate([j.score[~j.random] for j in judged])
     order = np.argsort(score)
-    inside = np.concatenate([np.abs(j.pit[which] - 0.5) <= 0.45 for j in judged])[order]
+    inside = np.concatenate([np.abs(j.pit[which][~j.random] - 0.5) <= 0.45 for j in judged])[order]
     coverage = optimize.isotonic_regression(inside.astype(float), increasing=False).x
     low = np.flatnonzero(coverage < level)
     return float(score[order][low[0]]) if len(low) else float("inf")
