@@ -47,7 +47,7 @@ class Demo(NamedTuple):
 def demo(
     folder: str | Path = "demo",
     *,
-    n_common: int = 4000,
+    n_common: int = 3000,
     n_catalogue: int = 20_000,
     method: MCLMC | None = None,
     seed: int = 1,
