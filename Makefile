@@ -19,8 +19,8 @@ demo: $(VENV)/.installed-base ## fit, check and translate simulated stars; resul
 test: $(VENV)/.installed-test ## the tests that are not slow, and the examples in the docstrings
 	$(PY) -m pytest -m "not slow" --doctest-modules bayestrans tests
 
-test-slow: $(VENV)/.installed-test ## the slow tests
-	$(PY) -m pytest -m slow tests
+test-slow: $(VENV)/.installed-test ## the slow tests, with the figures they print
+	$(PY) -m pytest -m slow -rP tests
 
 test-float64: $(VENV)/.installed-test ## the numerical tests in double precision
 	JAX_ENABLE_X64=1 $(PY) -m pytest -m "not slow" tests/test_oracles.py tests/test_student.py \

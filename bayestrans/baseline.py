@@ -79,22 +79,22 @@ class Baseline:
         """
         design = _design(x, scaler)
         k = self.cross.shape[1]
-        precision, weights = self._regression()
+        precision = self.gram + np.eye(len(self.gram))
+        weights = np.linalg.solve(precision, self.cross)
         dof = self.gram[0, 0] + 3.0  # inverse-Wishart with K + 2 degrees of freedom a priori
         scatter = 1e-3 * np.eye(k) + self.square - self.cross.T @ weights
         leverage = np.einsum("nd,dn->n", design, np.linalg.solve(precision, design.T))
         scale, corr = _split(scatter / dof)
         return Predictive(design @ weights, np.sqrt(1.0 + leverage)[:, None] * scale, corr, dof)
 
-    def linear_mean(self, x: Floats, scaler: Scaler) -> Floats:
-        """Return the mean (N, K) of Bayesian linear regression on ``x`` (N, D)."""
-        _, weights = self._regression()
+    def linear_mean(self, x: Floats, scaler: Scaler, inputs: tuple[int, ...]) -> Floats:
+        """Return the mean (N, K) of Bayesian linear regression on some of the inputs (N, D)."""
+        used = [0, *(1 + j for j in inputs)]
+        precision = self.gram[np.ix_(used, used)] + np.eye(len(used))
+        weights = np.linalg.solve(precision, self.cross[used])
+        design = _design(x, scaler)[:, used]
         # Column by column: BLAS rounds a row differently in other company.
-        return sum(a[:, None] * w for a, w in zip(_design(x, scaler).T, weights, strict=True))
-
-    def _regression(self) -> tuple[Floats, Floats]:
-        precision = self.gram + np.eye(len(self.gram))
-        return precision, np.linalg.solve(precision, self.cross)
+        return sum(a[:, None] * w for a, w in zip(design.T, weights, strict=True))
 
     def to_arrays(self) -> dict[str, NDArray]:
         """Return the fields by name, as they are written to a model file."""

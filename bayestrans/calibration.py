@@ -176,8 +176,9 @@ def applied(
     The other arguments have no axis of draws. The draws' own spread does not fade.
     """
     mean = location.mean(axis=0)
-    moved = linear + share * (mean - linear)
-    return moved + stretch * (location - mean), stretch * scale
+    # Written as an addition, so that nothing at all changes where nothing is to change.
+    change = (1.0 - share) * (linear - mean) + (stretch - 1.0) * (location - mean)
+    return location + change, stretch * scale
 
 
 def _share_and_stretch(parameters: Any, score: Any, xp: Any) -> tuple[Any, Any]:

@@ -186,7 +186,8 @@ class Posterior:
             z = self.scaler.features(x, x_err, block.block.inputs)
         complete = np.flatnonzero(np.isfinite(z).all(axis=1))
         share, stretch = self.calibration.at(self.neighbours.score(x))
-        correction = (self.baseline.linear_mean(x, self.scaler), share, stretch)
+        linear = self.baseline.linear_mean(x, self.scaler, block.block.inputs)
+        correction = (linear, share, stretch)
         for start in range(0, len(complete), CHUNK):
             rows = complete[start : start + CHUNK]
             rows = np.concatenate([rows, np.repeat(rows[:1], CHUNK - len(rows))])

@@ -89,7 +89,9 @@ class Refits:
         test = self.pairs.take(rows)
         predictive, data = self._predict(part, test, key)
         score = Neighbours.learn(rest.x, self.pairs.spec.blocks[0].inputs).score(test.x)
-        linear = Baseline.learn(rest, self.scaler).linear_mean(test.x, self.scaler)
+        linear = Baseline.learn(rest, self.scaler).linear_mean(
+            test.x, self.scaler, self.block.inputs
+        )
         return [
             _held_out(predictive, data, linear[:, output], score, place)
             for place, output in enumerate(self.block.outputs)

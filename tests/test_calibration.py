@@ -271,7 +271,7 @@ def test_a_far_star_is_outside_not_narrower_and_no_farther_from_the_line(calibra
     far = {name: p.predict(x)[:, 1, 0] for name, p in (("after", calibrated), ("before", plain))}
     width = {name: np.subtract(*np.percentile(d, [84, 16])) for name, d in far.items()}
     assert width["after"] > 0.99 * width["before"]
-    regression = calibrated.baseline.linear_mean(x, calibrated.scaler)
+    regression = calibrated.baseline.linear_mean(x, calibrated.scaler, (0, 1))
     line = calibrated.scaler.restore(x, regression)[1, 0]
     miss = {name: abs(d.mean() - line) for name, d in far.items()}
     assert miss["after"] <= miss["before"] + 0.05 * width["before"]
@@ -287,7 +287,7 @@ def test_growth_and_fade_act_on_predictions(plain):
     assert after[:, 1].std() == pytest.approx(
         before[:, 1].std() * np.hypot(1, score - ONSET), rel=1e-3
     )
-    line = plain.scaler.restore(x, plain.baseline.linear_mean(x, plain.scaler))[1, 0]
+    line = plain.scaler.restore(x, plain.baseline.linear_mean(x, plain.scaler, (0, 1)))[1, 0]
     assert after[:, 1].mean() == pytest.approx(line, abs=1.0)
 
 

@@ -166,7 +166,8 @@ def test_translate_writes_the_apis_table(given, model, tmp_path, capsys):
     told = capsys.readouterr().out
     assert told.startswith(f"wrote 30 stars to {out}\n")
     outside = (direct["support_class"] == "outside").sum()
-    assert ["outside", str(outside)] in [line.split() for line in told.splitlines()]
+    share = f"({100 * outside / len(direct):.1f}"
+    assert ["outside", str(outside), share, "%)"] in [line.split() for line in told.splitlines()]
 
 
 def test_diagnose_prints_and_writes_what_the_api_says(given, model, tmp_path, capsys):

@@ -161,7 +161,10 @@ def test_true_draws_have_the_moments_of_the_mixture(made, new):
 @pytest.mark.parametrize("kind", ["true", "measured"])
 def test_noise_is_the_likelihoods_student_t(made, new, kind):
     location, scale, corr = components(made, new)
-    err = new.y_err if kind == "measured" else np.zeros_like(new.y_err)
+    factor = np.empty((DRAWS, 1, 3))
+    for block in made.blocks:
+        factor[:, 0, block.block.outputs] = block.draws["error_factor"].reshape(DRAWS, -1)
+    err = factor * new.y_err if kind == "measured" else np.zeros_like(new.y_err)
     width = np.sqrt(scale**2 + err**2)
     residual = made.predict(new, kind=kind, seed=5) - location
     for output in range(3):
