@@ -341,12 +341,3 @@ def test_a_refit_is_cheaper_and_of_the_same_kind(method):
     assert type(refit) is type(method)
     assert refit.refit() == refit
     assert getattr(refit, "warm_steps", 0) <= method.warm_steps
-
-
-@pytest.mark.slow
-def test_two_networks_are_calibrated_in_the_same_space(survey):
-    pairs = survey.pairs.split(0.7, seed=1)[0]
-    method = bt.Ensemble(members=2, warm_steps=60)
-    post = bt.fit(pairs, method=method, network=bt.Network((4,)), progress=False)
-    assert post.calibration.growth.shape == (len(pairs.spec.outputs),)
-    assert all(np.isfinite(part).all() for part in post.calibration.at(np.array([1.0, 9.0])))

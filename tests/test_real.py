@@ -45,7 +45,7 @@ def test_k2_giants_in_five_folds_beat_linear_and_gaussian_process(real_data):
         name: [] for name in ("nll", "crps", "cover", "lin_nll", "lin_crps", "gp_nll", "gp_crps")
     }
     for fold, (train, test) in enumerate(pairs.folds(5, seed=0)):
-        post = bt.fit(train, seed=fold, progress=False)
+        post = bt.fit(train, method=bt.MCLMC(steps=3000), seed=fold, progress=False)
         found = bt.evaluate(post, test)
         sd = train.x.std(axis=0)[list(spec.corrects)]
         shift = np.log(post.scaler.delta_scale / sd).sum()
@@ -81,7 +81,7 @@ def run_through_command_line(folder, table, name, capsys, *options) -> tuple[dic
 
 def test_seismic_logg(real_data, tmp_path, capsys):
     table = real_data / "apogee_dr17_seismic_logg.csv"
-    options = ("--steps", "20000", "--no-calibration")
+    options = ("--steps", "16000", "--no-calibration")
     sheet, post = run_through_command_line(
         tmp_path, table, "apogee_dr17_to_seismic_logg", capsys, *options
     )
@@ -94,8 +94,7 @@ def test_seismic_logg(real_data, tmp_path, capsys):
     )
     assert sheet["nll"] + scale <= -0.48
     assert score["rmse"] <= 0.083
-    # 1.10 was found: at the limit that diagnose warns at.
-    assert diagnosis.blocks["intrinsic"].rhat["90"] < 1.15
+    assert diagnosis.blocks["intrinsic"].rhat["90"] < 1.1
 
 
 def test_velocity_in_five_folds(real_data):
@@ -105,7 +104,8 @@ def test_velocity_in_five_folds(real_data):
     names = ("cover", "after", "before", "crps", "identity", "error_factor")
     rows: dict[str, list] = {name: [] for name in names}
     for fold, (train, test) in enumerate(pairs.folds(5, seed=0)):
-        post = bt.fit(train, seed=fold, progress=False)
+        method = bt.MCLMC(steps=2000)
+        post = bt.fit(train, method=method, seed=fold, calibrate=False, progress=False)
         found = bt.evaluate(post, test)
         score = found.overall.outputs["rv"]
         rows["cover"].append([score.coverage["0.68"], score.coverage["0.95"]])
@@ -125,7 +125,7 @@ def test_velocity_in_five_folds(real_data):
 
 def test_velocity_through_the_command_line(real_data, tmp_path, capsys):
     table = real_data / "galah_dr3_gaia_dr2_rv.csv"
-    options = ("--method", "ensemble", "--no-calibration")
+    options = ("--steps", "2000", "--no-calibration")
     sheet, _ = run_through_command_line(
         tmp_path, table, "galah_dr3_to_gaia_dr2_rv", capsys, *options
     )
