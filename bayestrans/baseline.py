@@ -79,8 +79,7 @@ class Baseline:
         """
         design = _design(x, scaler)
         k = self.cross.shape[1]
-        precision = self.gram + np.eye(len(self.gram))
-        weights = np.linalg.solve(precision, self.cross)
+        precision, weights = self._regression(list(range(len(self.gram))))
         dof = self.gram[0, 0] + 3.0  # inverse-Wishart with K + 2 degrees of freedom a priori
         scatter = 1e-3 * np.eye(k) + self.square - self.cross.T @ weights
         leverage = np.einsum("nd,dn->n", design, np.linalg.solve(precision, design.T))
@@ -90,11 +89,15 @@ class Baseline:
     def linear_mean(self, x: Floats, scaler: Scaler, inputs: tuple[int, ...]) -> Floats:
         """Return the mean (N, K) of Bayesian linear regression on some of the inputs (N, D)."""
         used = [0, *(1 + j for j in inputs)]
-        precision = self.gram[np.ix_(used, used)] + np.eye(len(used))
-        weights = np.linalg.solve(precision, self.cross[used])
+        _, weights = self._regression(used)
         design = _design(x, scaler)[:, used]
         # Column by column: BLAS rounds a row differently in other company.
         return sum(a[:, None] * w for a, w in zip(design.T, weights, strict=True))
+
+    def _regression(self, used: list[int]) -> tuple[Floats, Floats]:
+        """Return posterior precision and mean of the weights of some columns of the design."""
+        precision = self.gram[np.ix_(used, used)] + np.eye(len(used))
+        return precision, np.linalg.solve(precision, self.cross[used])
 
     def to_arrays(self) -> dict[str, NDArray]:
         """Return the fields by name, as they are written to a model file."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from .calibration import N_PARAMETERS, Calibration, HeldOut, compare, learn
+from .calibration import LEVELS, N_PARAMETERS, Calibration, HeldOut, compare, learn
 from .model import Noise
 from .neighbours import CLASSES, Neighbours
 from .network import Network
@@ -20,7 +20,6 @@ from .refits import Refits
 from .regions import Region, regions
 from .sample import Method, progress_bar
 from .scale import Scaler
-from .spec import Block
 
 Floats = NDArray[np.float64]
 
@@ -35,7 +34,6 @@ LATEST_SPARSE = 2.0 / 3.0
 EARLIEST_SPARSE = 1.25
 #: Beyond this share of the held-out scores nothing was tested.
 TESTED = 0.99
-LEVELS = (0.50, 0.68, 0.90, 0.95)
 
 
 class Learned(NamedTuple):
@@ -96,10 +94,9 @@ def hold_out_regions(
     for number, block in enumerate(pairs.spec.blocks):
         outputs = list(block.outputs)
         seen = pairs.take(np.flatnonzero(pairs.seen[:, outputs].any(axis=1)))
-
-        def refits(used: NDArray[np.int64], seen: Pairs = seen, block: Block = block) -> Refits:
-            return Refits.of(seen, used, scaler, block, network, noise, method)
-
+        refits = partial(
+            Refits.of, seen, scaler=scaler, block=block, network=network, noise=noise, method=method
+        )
         label = f"{block.name}: held-out regions"
         place = jax.random.fold_in(key, number)
         found = _learn_block(seen, refits, place, label, progress=progress)
@@ -143,7 +140,7 @@ def _learn_block(
 
 
 def _joined(parts: list[HeldOut]) -> HeldOut:
-    return HeldOut(*(jnp.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True)))
+    return HeldOut(*(np.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True)))
 
 
 def learn_output(found: list[HeldOut], parts: list[Region]) -> tuple[Floats, Judged]:

@@ -19,6 +19,8 @@ from . import student
 
 Floats = NDArray[np.float64]
 
+#: Nominal probabilities of the intervals and joint regions whose coverage is counted.
+LEVELS = (0.50, 0.68, 0.90, 0.95)
 #: Support from which stars count as away from the others: up to here held-out stars
 #: are covered as well as any, and nothing fades or grows.
 ONSET = 1.25
@@ -42,7 +44,7 @@ class HeldOut(NamedTuple):
     linear : (n,) array
         Mean of linear regression. All in units of the scaled corrections.
     score : (n,) array
-        Support scores with respect to the stars of the refit.
+        Support scores with respect to all other stars.
     """
 
     location: Any

@@ -15,15 +15,13 @@ from scipy import special, stats
 
 from . import student, tarp
 from .baseline import Predictive
+from .calibration import LEVELS
 from .neighbours import CLASSES
 from .pairs import Pairs
 from .posterior import Posterior
 from .predictive import Mixture
 
 Floats = NDArray[np.float64]
-
-#: Nominal probabilities of the intervals and joint regions whose coverage is counted.
-LEVELS = (0.50, 0.68, 0.90, 0.95)
 
 #: The energy score compares all pairs of draws; this many say enough.
 ENERGY_DRAWS = 100

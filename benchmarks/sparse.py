@@ -24,8 +24,7 @@ import jax
 import numpy as np
 
 import bayestrans as bt
-from bayestrans.calibration import Calibration
-from bayestrans.evaluate import LEVELS
+from bayestrans.calibration import LEVELS, Calibration
 from bayestrans.neighbours import CLASSES, Neighbours
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
