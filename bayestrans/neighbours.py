@@ -12,7 +12,11 @@ from scipy.spatial import cKDTree
 Floats = NDArray[np.float64]
 
 #: The neighbour whose distance measures how thinly a place is populated.
-NEIGHBOUR = 10
+NEIGHBOUR = 20
+
+#: Weight of the displacement of the neighbours' mean place: beyond an edge the nearest
+#: stars may lie as close as anywhere, but on one side (``docs/design.md``).
+ONE_SIDED = 2.0
 
 #: Classes of support in the order of growing score.
 CLASSES = ("dense", "sparse", "outside")
@@ -23,9 +27,10 @@ class Neighbours:
     """The training stars' places, and distances to them.
 
     The space is whitened with the covariance of the training inputs, so that
-    correlated inputs count once. The score of a star is the distance to its
-    tenth nearest training star over the median of that distance among the
-    training stars: 1 at the usual spacing, larger where stars are rarer.
+    correlated inputs count once. The reach of a star is the distance to its twentieth
+    nearest training star and twice that to the mean place of the twenty, added in
+    quadrature. The score is the reach over its median among the training stars: 1 at
+    the usual spacing, larger where stars are rarer or lie on one side only.
 
     Attributes
     ----------
@@ -35,7 +40,7 @@ class Neighbours:
     whiten : (D, D) array
         ``(x - centre) @ whiten`` is white.
     spacing : float
-        Median distance of a training star to its tenth neighbour.
+        Median reach of the training stars.
     thresholds : (2,) array
         Scores at which ``sparse`` and ``outside`` begin.
     inputs : (D,) array of int
@@ -70,8 +75,9 @@ class Neighbours:
         # A direction without spread would blow tiny differences up without bound.
         whiten = vectors / np.sqrt(np.maximum(values, 1e-6)) / spread[:, None]
         points = (chosen - centre) @ whiten
-        near, _ = cKDTree(points).query(points, k=min(NEIGHBOUR + 1, len(points)))
-        spacing = float(np.median(near[:, -1]))
+        # The nearest of all is the star itself.
+        near, which = cKDTree(points).query(points, k=min(NEIGHBOUR + 1, len(points)))
+        spacing = float(np.median(_reach(points, near[:, 1:], points[which[:, 1:]])))
         return cls(points, centre, whiten, spacing, np.array(thresholds), np.array(inputs))
 
     def score(self, x: Floats) -> Floats:
@@ -81,8 +87,9 @@ class Neighbours:
         place = sum(a[:, None] * w for a, w in zip(away, self.whiten, strict=True))
         known = np.isfinite(place).all(axis=1)
         score = np.full(len(x), np.nan)
-        near, _ = self._tree.query(place[known], k=[min(NEIGHBOUR, len(self.points))])
-        score[known] = near[:, 0] / self.spacing
+        count = np.arange(1, min(NEIGHBOUR, len(self.points)) + 1)
+        near, which = self._tree.query(place[known], k=count)
+        score[known] = _reach(place[known], near, self.points[which]) / self.spacing
         return score
 
     def classify(self, score: Floats) -> NDArray[np.int64]:
@@ -98,3 +105,9 @@ class Neighbours:
     def from_arrays(cls, arrays: dict[str, Any]) -> Neighbours:
         """Rebuild from what `to_arrays` returned."""
         return cls(**{**arrays, "spacing": float(arrays["spacing"])})
+
+
+def _reach(places: Floats, near: Floats, neighbours: Floats) -> Floats:
+    """Return the reach (n,) of places (n, D) from distances (n, k) to neighbours (n, k, D)."""
+    away = neighbours.mean(axis=1) - places
+    return np.sqrt(near[:, -1] ** 2 + ONE_SIDED**2 * (away**2).sum(axis=1))

@@ -20,9 +20,10 @@ class Support(NamedTuple):
     Attributes
     ----------
     score : (N,) array
-        Distance to the tenth nearest training star in the whitened input
-        space, over its median among the training stars: 1 is the usual
-        spacing, larger is sparser; NaN where an input is missing.
+        Distance to the twentieth nearest training star in the whitened input space
+        and, in quadrature, twice that to the mean place of the twenty, over its median
+        among the training stars: 1 is the usual spacing, larger is sparser or
+        beyond an edge; NaN where an input is missing.
     classes : (N,) array of str
         ``dense``, ``sparse`` or ``outside``.
     identifiers : Table

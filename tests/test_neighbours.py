@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.spatial.distance import cdist, mahalanobis
+from scipy.spatial.distance import mahalanobis
 
 from bayestrans.neighbours import CLASSES, Neighbours
 
@@ -30,13 +30,33 @@ def test_the_score_is_1_at_the_usual_spacing(neighbours):
     assert np.median(neighbours.score(stars(seed=1))) == pytest.approx(1, abs=0.05)
 
 
-def test_the_score_is_the_mahalanobis_distance_to_the_tenth_star_over_its_median():
+def test_the_score_is_written_out_in_mahalanobis_distances():
+    """The twentieth neighbour's, and twice that of the mean of the twenty, over their median."""
     x, new = stars(200), stars(5, seed=1)
     inverse = np.linalg.inv(np.cov(x, rowvar=False))
-    among = np.sort(cdist(x, x, "mahalanobis", VI=inverse), axis=1)[:, 10]  # 0 is the star itself
+
+    def reach(star, others):
+        nearest = sorted(others, key=lambda other: mahalanobis(star, other, inverse))[:20]
+        centre = np.mean(nearest, axis=0)
+        twentieth = mahalanobis(star, nearest[-1], inverse)
+        return np.hypot(twentieth, 2 * mahalanobis(star, centre, inverse))
+
+    usual = np.median([reach(x[i], np.delete(x, i, axis=0)) for i in range(len(x))])
     for row, found in zip(new, Neighbours.learn(x, (0, 1, 2)).score(new), strict=True):
-        tenth = sorted(mahalanobis(row, other, inverse) for other in x)[9]
-        assert found == pytest.approx(tenth / np.median(among), rel=1e-6)
+        assert found == pytest.approx(reach(row, x) / usual, rel=1e-6)
+
+
+def test_just_beyond_an_edge_the_score_is_larger_than_as_far_from_stars_on_all_sides():
+    """A star in the middle of a gap and one at an edge, each 0.25 from the nearest."""
+    x = np.random.default_rng(2).uniform(-3, 3, size=(4000, 2))
+    gap = x[np.abs(x[:, 0]) > 0.25]
+    found = Neighbours.learn(gap, (0, 1))
+    edge, middle = (
+        found.score(np.column_stack([np.full(40, at), np.linspace(-2, 2, 40)]))
+        for at in (3.25, 0.0)
+    )
+    assert np.median(edge) > 1.3 * np.median(middle)
+    assert np.median(middle) > 1.5
 
 
 def test_mixing_the_inputs_changes_nothing(neighbours):
