@@ -25,9 +25,10 @@ Floats = NDArray[np.float64]
 
 #: Refits without regions see at most this many stars: they cost as much as the fit otherwise.
 MOST_STARS = 1000
-#: Coverage of the 90 % intervals of held-out regions below which ``sparse`` begins
-#: (as the networks say them) and ``outside`` (as they were stretched).
-SPARSE_BELOW, OUTSIDE_BELOW = 0.89, 0.87
+#: ``sparse`` begins where this share of the excess misses of held-out regions lies nearer.
+UNFLAGGED = 0.1
+#: ``outside`` begins where the stretched 90 % intervals of held-out regions cover less.
+OUTSIDE_BELOW = 0.87
 #: So that there is a zone of warning, ``sparse`` begins at this share of ``outside`` or before.
 LATEST_SPARSE = 2.0 / 3.0
 #: Nor earlier than this: what is amiss at the usual spacing has nothing to do with support.
@@ -184,27 +185,48 @@ def _relearn(parameters: Floats, judged: Judged, stars: HeldOut) -> tuple[Floats
 
 
 def _thresholds(judged: list[Judged], doubling: float) -> tuple[float, float]:
-    """Return the scores at which coverage, taken as falling with the score, is too low.
+    """Return the scores at which ``sparse`` and ``outside`` begin.
 
-    ``outside`` begins earlier where nothing was tested, or where errors must double.
+    Random parts are left out: among stars that have neighbours on all sides they say
+    what random stars always say, and hide where those of a region begin to fail.
     """
     score = np.concatenate([j.score for j in judged])
     end = min(doubling, float(np.quantile(score, TESTED)))
-    outside = min(end, _falls_below(judged, "after", OUTSIDE_BELOW))
+    outside = min(end, _falls_short(judged))
     outside = max(EARLIEST_SPARSE / LATEST_SPARSE, outside)
-    sparse = min(LATEST_SPARSE * outside, _falls_below(judged, "before", SPARSE_BELOW))
+    sparse = min(LATEST_SPARSE * outside, _excess_begins(judged))
     return max(EARLIEST_SPARSE, sparse), outside
 
 
-def _falls_below(judged: list[Judged], which: str, level: float) -> float:
-    # Random parts are left out: among stars that have neighbours on all sides they say
-    # what random stars always say, and hide where those of a region begin to fail.
+def _falls_short(judged: list[Judged]) -> float:
+    """Return where the coverage of stretched 90 % intervals, falling with the score, is too low."""
+    score, missed = _by_score(judged, "after", 0.90)
+    coverage = 1.0 - optimize.isotonic_regression(missed).x
+    low = np.flatnonzero(coverage < OUTSIDE_BELOW)
+    return float(score[low[0]]) if len(low) else float("inf")
+
+
+def _excess_begins(judged: list[Judged]) -> float:
+    """Return the score below which a tenth lies of what the networks as they are miss too often.
+
+    That is the misses of their 95 % intervals beyond 5 %, or beyond the share that random
+    stars miss, which has nothing to do with support. The share grows with the score.
+    """
+    random = np.concatenate([np.abs(j.pit["before"][j.random] - 0.5) > 0.475 for j in judged])
+    usual = max(0.05, float(random.mean())) if len(random) else 0.05
+    score, missed = _by_score(judged, "before", 0.95)
+    excess = np.cumsum(np.maximum(optimize.isotonic_regression(missed).x - usual, 0.0))
+    if not len(score) or excess[-1] == 0.0:
+        return float("inf")
+    return float(score[np.searchsorted(excess, UNFLAGGED * excess[-1])])
+
+
+def _by_score(judged: list[Judged], which: str, level: float) -> tuple[Floats, Floats]:
+    """Return the scores of regions' stars in order, and whether (0 or 1) intervals miss each."""
     score = np.concatenate([j.score[~j.random] for j in judged])
+    pit = np.concatenate([j.pit[which][~j.random] for j in judged])
     order = np.argsort(score)
-    inside = np.concatenate([np.abs(j.pit[which][~j.random] - 0.5) <= 0.45 for j in judged])[order]
-    coverage = optimize.isotonic_regression(inside.astype(float), increasing=False).x
-    low = np.flatnonzero(coverage < level)
-    return float(score[order][low[0]]) if len(low) else float("inf")
+    return score[order], (np.abs(pit - 0.5) > level / 2)[order].astype(float)
 
 
 def _report(judged: list[Judged], thresholds: tuple[float, float]) -> dict[str, Any]:

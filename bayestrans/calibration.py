@@ -21,9 +21,9 @@ Floats = NDArray[np.float64]
 
 #: Nominal probabilities of the intervals and joint regions whose coverage is counted.
 LEVELS = (0.50, 0.68, 0.90, 0.95)
-#: Support from which stars count as away from the others: up to here held-out stars
-#: are covered as well as any, and nothing fades or grows.
-ONSET = 1.25
+#: Support from which stars count as away from the others: at the usual spacing and
+#: closer nothing fades or grows.
+ONSET = 1.0
 #: Level, slope, growth, fade: the names of an output's parameters, in order.
 N_PARAMETERS = 4
 #: Prior standard deviations of level and slope: with few stars the map stays the identity.

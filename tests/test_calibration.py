@@ -181,12 +181,20 @@ def judged(cover_before, cover_after) -> Judged:
     return Judged(score, nothing.astype(bool), {"before": nothing, "after": nothing}, pit)
 
 
-def test_thresholds_are_where_coverage_falls():
-    found = judged(lambda s: np.where(s < 2, 0.92, 0.8), lambda s: np.where(s < 4, 0.91, 0.8))
+def test_sparse_begins_with_a_tenth_of_the_excess_misses_and_outside_where_coverage_falls():
+    found = judged(lambda s: np.where(s < 2, 0.95, 0.85), lambda s: np.where(s < 4, 0.91, 0.8))
     sparse, outside = _thresholds([found], math.inf)
-    assert sparse == pytest.approx(2.0, abs=0.1)
+    assert sparse == pytest.approx(2.0 + 0.1 * 6.0, abs=0.1)
     assert outside == pytest.approx(4.0, abs=0.1)
-    assert _thresholds([found], 3.0)[1] == 3.0
+    assert _thresholds([found], 3.0) == pytest.approx((2.0, 3.0))
+
+
+def test_what_random_stars_miss_as_well_does_not_make_it_sparse():
+    region = judged(lambda s: np.where(s < 4, 0.85, 0.7), lambda s: 0.9 + 0 * s)
+    part = judged(lambda s: 0.85 + 0 * s, lambda s: 0.9 + 0 * s)
+    part = part._replace(random=np.ones(len(part.score), dtype=bool))
+    assert _thresholds([region], math.inf)[0] < 3.0
+    assert _thresholds([region, part], math.inf)[0] == pytest.approx(4.0 + 0.1 * 4.0, abs=0.2)
 
 
 def test_where_nothing_was_tested_is_outside_and_a_zone_of_warning_remains():
