@@ -27,6 +27,9 @@ Floats = NDArray[np.float64]
 MOST_STARS = 1000
 #: ``sparse`` begins where this share of the excess misses of held-out regions lies nearer.
 UNFLAGGED = 0.1
+#: At the latest where this share of random stars lies nearer: where a survey changes its
+#: regime just beyond the training stars, no region held out elsewhere gives warning.
+DENSE = 0.8
 #: ``outside`` begins where the stretched 90 % intervals of held-out regions cover less.
 OUTSIDE_BELOW = 0.87
 #: So that there is a zone of warning, ``sparse`` begins at this share of ``outside`` or before.
@@ -194,7 +197,9 @@ def _thresholds(judged: list[Judged], doubling: float) -> tuple[float, float]:
     end = min(doubling, float(np.quantile(score, TESTED)))
     outside = min(end, _falls_short(judged))
     outside = max(EARLIEST_SPARSE / LATEST_SPARSE, outside)
-    sparse = min(LATEST_SPARSE * outside, _excess_begins(judged))
+    random = np.concatenate([j.score[j.random] for j in judged])
+    fifth = float(np.quantile(random, DENSE)) if len(random) else float("inf")
+    sparse = min(LATEST_SPARSE * outside, _excess_begins(judged), fifth)
     return max(EARLIEST_SPARSE, sparse), outside
 
 

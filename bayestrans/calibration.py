@@ -148,20 +148,25 @@ def learn(stars: HeldOut, weight: NDArray | None = None, away: Floats | None = N
     """
     weights = np.ones(len(stars.delta)) if weight is None else weight
 
-    # In single precision the sum over thousands of stars is too rough for a line search.
+    # In single precision the sum over thousands of stars is too rough for a line search,
+    # and the first step of one is as long as the gradient: hence the mean.
+    count = max(1.0, float(weights.sum()))
     double = HeldOut(*(np.asarray(part, dtype=np.float64) for part in stars))
 
     def objective(parameters: Floats) -> tuple[float, Floats]:
         with jax.enable_x64(True):
             value, gradient = _objective(parameters, double, weights)
-            return float(value), np.asarray(gradient)
+            return float(value) / count, np.asarray(gradient) / count
 
     low, high = np.array([-1.0, -1.0, 0.0, 0.0]), np.array([1.0, 1.0, 100.0, 100.0])
     start = np.array([0.0, 0.0, 0.1, 0.1])
     if away is not None:
         low[2:] = high[2:] = start[2:] = away
     limits = optimize.Bounds(low, high)
-    return optimize.minimize(objective, start, jac=True, method="L-BFGS-B", bounds=limits).x
+    options = {"ftol": 1e-9, "gtol": 1e-6}
+    return optimize.minimize(
+        objective, start, jac=True, method="L-BFGS-B", bounds=limits, options=options
+    ).x
 
 
 def compare(parameters: Floats, stars: HeldOut) -> tuple[Floats, Floats]:

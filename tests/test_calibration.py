@@ -11,7 +11,16 @@ from astropy.table import Table
 
 import bayestrans as bt
 from bayestrans.calibrate import Judged, _relearn, _report, _thresholds
-from bayestrans.calibration import ONSET, Calibration, HeldOut, applied, compare, learn
+from bayestrans.calibration import (
+    ONSET,
+    PRIOR,
+    RATES,
+    Calibration,
+    HeldOut,
+    applied,
+    compare,
+    learn,
+)
 from bayestrans.regions import regions
 
 NAMES = ("teff", "logg")
@@ -149,6 +158,23 @@ def test_stretch_and_fade_grow_without_bound_away_from_the_stars():
     assert at_doubling[0, 0] == pytest.approx(2.0)
 
 
+def test_what_is_learned_is_a_maximum():
+    """Not where the search began: no change of one parameter is better."""
+    stars = held_out(count=10_000, growing=0.05)
+    found = learn(stars)
+
+    def penalised(parameters):
+        prior = 0.5 * np.sum((parameters[:2] / PRIOR) ** 2) + np.sum(RATES * parameters[2:])
+        return compare(parameters, stars)[0].sum() - prior
+
+    best = penalised(found)
+    for number in range(4):
+        for step in (-0.02, 0.02):
+            other = found.copy()
+            other[number] = max(other[number] + step, 0.0 if number >= 2 else -1.0)
+            assert penalised(other) < best + 0.01
+
+
 def test_a_missing_score_gives_no_answer():
     calibration = Calibration(*(np.full(2, 0.1) for _ in range(4)))
     assert np.isnan(calibration.at(np.array([np.nan]))).all()
@@ -192,9 +218,17 @@ def test_sparse_begins_with_a_tenth_of_the_excess_misses_and_outside_where_cover
 def test_what_random_stars_miss_as_well_does_not_make_it_sparse():
     region = judged(lambda s: np.where(s < 4, 0.85, 0.7), lambda s: 0.9 + 0 * s)
     part = judged(lambda s: 0.85 + 0 * s, lambda s: 0.9 + 0 * s)
-    part = part._replace(random=np.ones(len(part.score), dtype=bool))
+    part = part._replace(random=np.ones(len(part.score), dtype=bool), score=part.score + 20.0)
     assert _thresholds([region], math.inf)[0] < 3.0
     assert _thresholds([region, part], math.inf)[0] == pytest.approx(4.0 + 0.1 * 4.0, abs=0.2)
+
+
+def test_the_sparsest_fifth_of_random_stars_is_never_dense():
+    region = judged(lambda s: 0.95 + 0 * s, lambda s: 0.95 + 0 * s)
+    part = region._replace(random=np.ones(len(region.score), dtype=bool), score=region.score / 4)
+    assert _thresholds([region, part], math.inf)[0] == pytest.approx(
+        (0.5 + 0.8 * 7.5) / 4, abs=0.02
+    )
 
 
 def test_where_nothing_was_tested_is_outside_and_a_zone_of_warning_remains():
