@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from .calibration import LEVELS, N_PARAMETERS, Calibration, HeldOut, compare, learn
+from .gaps import Gaps
 from .model import Noise
 from .neighbours import CLASSES, Neighbours
 from .network import Network
@@ -19,7 +20,6 @@ from .pairs import Pairs
 from .refits import Refits
 from .regions import Region, regions
 from .sample import Method, progress_bar
-from .scale import Scaler
 
 Floats = NDArray[np.float64]
 
@@ -70,7 +70,7 @@ class Judged(NamedTuple):
 
 def hold_out_regions(
     pairs: Pairs,
-    scaler: Scaler,
+    gaps: Gaps,
     method: Method,
     network: Network,
     noise: Noise,
@@ -84,7 +84,7 @@ def hold_out_regions(
     ----------
     pairs : Pairs
         The training stars.
-    scaler : Scaler
+    gaps : Gaps
         Learned from all of them.
     method : Method
         The cheap sampler of the refits.
@@ -99,11 +99,11 @@ def hold_out_regions(
         outputs = list(block.outputs)
         seen = pairs.take(np.flatnonzero(pairs.seen[:, outputs].any(axis=1)))
         refits = partial(
-            Refits.of, seen, scaler=scaler, block=block, network=network, noise=noise, method=method
+            Refits.of, seen, gaps=gaps, block=block, network=network, noise=noise, method=method
         )
         label = f"{block.name}: held-out regions"
         place = jax.random.fold_in(key, number)
-        found = _learn_block(seen, refits, place, label, progress=progress)
+        found = _learn_block(gaps.filled(seen), refits, place, label, progress=progress)
         for output, (values, judgement) in zip(outputs, found, strict=True):
             parameters[output] = values
             judged.append(judgement)

@@ -163,7 +163,7 @@ def learn(stars: HeldOut, weight: NDArray | None = None, away: Floats | None = N
     if away is not None:
         low[2:] = high[2:] = start[2:] = away
     limits = optimize.Bounds(low, high)
-    options = {"ftol": 1e-9, "gtol": 1e-6}
+    options: Any = {"ftol": 1e-9, "gtol": 1e-6}
     return optimize.minimize(
         objective, start, jac=True, method="L-BFGS-B", bounds=limits, options=options
     ).x

@@ -163,12 +163,13 @@ def evaluate(posterior: Posterior, pairs: Pairs) -> Evaluation:
         raise ValueError("there are no pairs to score; check the table of held-out stars")
     stars = _score_model(posterior, pairs)
     scale, names = posterior.scaler.delta_scale, posterior.spec.output_names
-    score = posterior.neighbours.score(pairs.x)
+    filled = posterior.gaps.filled(pairs).x
+    score = posterior.neighbours.score(filled)
     classes = posterior.neighbours.classify(score)
     everyone = np.ones(len(pairs), dtype=bool)
     baselines = {
         "identity": posterior.baseline.identity(len(pairs)),
-        "linear": posterior.baseline.linear(pairs.x, posterior.scaler),
+        "linear": posterior.baseline.linear(filled, posterior.scaler),
     }
     return Evaluation(
         _summarise(stars, everyone, scale, names),
@@ -185,8 +186,9 @@ def evaluate(posterior: Posterior, pairs: Pairs) -> Evaluation:
 
 
 def _score_model(posterior: Posterior, pairs: Pairs) -> _Stars:
-    delta = posterior.scaler.delta(pairs.x, pairs.y)
-    err = np.nan_to_num(pairs.y_err) / posterior.scaler.delta_scale
+    filled = posterior.gaps.filled(pairs).x
+    delta = posterior.scaler.delta(filled, pairs.y)
+    err = posterior.scaler.noise(pairs.y_err)
     log_density = np.zeros(len(pairs))
     pit, mean = np.full(delta.shape, np.nan), np.full(delta.shape, np.nan)
     for block in posterior.blocks:
@@ -199,7 +201,7 @@ def _score_model(posterior: Posterior, pairs: Pairs) -> _Stars:
             pit[rows[:, None], outputs], mean[rows[:, None], outputs] = below.T, centre.T
         log_density += joint
     sample = posterior.predict(pairs, kind="measured")
-    sample -= posterior.scaler.base(pairs.x)
+    sample -= posterior.scaler.base(filled)
     sample /= posterior.scaler.delta_scale
     crps = scoringrules.crps_ensemble(delta, np.moveaxis(sample, 0, -1))
     return _Stars(
@@ -256,7 +258,7 @@ def _energy(delta: Floats, sample: Floats) -> Floats:
 
 
 def _score_baseline(posterior: Posterior, pairs: Pairs, predictive: Predictive) -> _Stars:
-    delta = posterior.scaler.delta(pairs.x, pairs.y)
+    delta = posterior.scaler.delta(posterior.gaps.filled(pairs).x, pairs.y)
     residual = delta - predictive.location
     dof = predictive.dof
     density = student.log_density(

@@ -15,6 +15,7 @@ import numpy as np
 from .baseline import Baseline
 from .calibrate import hold_out_regions
 from .calibration import Calibration
+from .gaps import Gaps
 from .mclmc import MCLMC
 from .model import Noise
 from .neighbours import NEIGHBOUR, Neighbours
@@ -88,19 +89,21 @@ def fit(
         )
     _check_count(pairs)
     scaler = Scaler.learn(pairs)
+    gaps = Gaps.learn(scaler, pairs)
     begun = time.perf_counter()
     keys = jax.random.split(jax.random.key(seed), len(pairs.spec.blocks))
     blocks = tuple(
-        _fit_block(pairs, scaler, block, method, network, noise, key, progress=progress)
+        _fit_block(pairs, gaps, block, method, network, noise, key, progress=progress)
         for block, key in zip(pairs.spec.blocks, keys, strict=True)
     )
     probes = _probes(len(pairs))
+    complete = gaps.filled(pairs)
     learned = None
     refit = method.refit() if calibrate else None
     if refit is not None:
         key = jax.random.fold_in(jax.random.key(seed), 1)
-        learned = hold_out_regions(pairs, scaler, refit, network, noise, key, progress=progress)
-    neighbours = Neighbours.learn(pairs.x, pairs.spec.blocks[0].inputs)
+        learned = hold_out_regions(pairs, gaps, refit, network, noise, key, progress=progress)
+    neighbours = Neighbours.learn(complete.x, pairs.spec.blocks[0].inputs)
     record = _record(pairs, method, seed, time.perf_counter() - begun)
     if learned is not None:
         neighbours = dataclasses.replace(neighbours, thresholds=np.array(learned.thresholds))
@@ -111,18 +114,19 @@ def fit(
         noise,
         scaler,
         blocks,
+        gaps.density,
         neighbours,
         learned.calibration if learned else Calibration.identity(len(pairs.spec.outputs)),
-        Baseline.learn(pairs, scaler),
-        pairs.x[probes],
-        pairs.x_err[probes],
+        Baseline.learn(complete, scaler),
+        complete.x[probes],
+        complete.x_err[probes],
         record,
     )
 
 
 def _fit_block(
     pairs: Pairs,
-    scaler: Scaler,
+    gaps: Gaps,
     block: Block,
     method: Method,
     network: Network,
@@ -131,7 +135,7 @@ def _fit_block(
     *,
     progress: bool,
 ) -> BlockDraws:
-    data = scaled_data(pairs, scaler, block, noise)
+    data = scaled_data(pairs, gaps.scaler, block, noise, gaps)
     target = build_target(data, network, noise, _probes(data.z.shape[1]))
     run = method.run(target, key, label=block.name, progress=progress)
     if run.tuning.get("ended") in ("max_steps", "time_budget"):
@@ -178,6 +182,7 @@ def _record(pairs: Pairs, method: Method, seed: int, seconds: float) -> dict[str
     packages = ("bayestrans", "numpyro", "jax", "blackjax", "numpy", "arviz")
     return {
         "stars": len(pairs),
+        "missing_inputs": int(np.isnan(pairs.x).sum()),
         "method": repr(method),
         "seed": seed,
         "fit_seconds": round(seconds, 1),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from . import store
 from .baseline import Baseline
 from .calibration import Calibration
+from .density import Density
 from .model import Noise, Shape, site_shapes
 from .neighbours import Neighbours
 from .network import Network
@@ -60,6 +61,7 @@ def from_tree(tree: xr.DataTree) -> Posterior:
         noise,
         Scaler.from_arrays(groups["scaler"]),
         tuple(blocks),
+        Density.from_arrays(groups["density"]),
         Neighbours.from_arrays(groups["support"]),
         Calibration.from_arrays(groups["calibration"]),
         Baseline(**groups["baseline"]),
@@ -75,7 +77,7 @@ def _check_arrays(groups: dict[str, dict[str, NDArray]], spec: Spec) -> None:
     """Refuse arrays that are not for this spec."""
     d, k, m = len(spec.inputs), len(spec.outputs), len(spec.blocks[0].inputs)
     scaler: Shapes = dict.fromkeys(("x_centre", "x_scale", "log_err_centre", "log_err_scale"), (d,))
-    scaler |= dict.fromkeys(("delta_centre", "delta_scale", "corrects"), (k,))
+    scaler |= dict.fromkeys(("delta_centre", "delta_scale", "corrects", "usual_err"), (k,))
     support: Shapes = {
         "points": (None, m),
         "centre": (m,),
@@ -84,9 +86,17 @@ def _check_arrays(groups: dict[str, dict[str, NDArray]], spec: Spec) -> None:
         "thresholds": (2,),
         "inputs": (m,),
     }
+    used = d + int((groups["scaler"]["log_err_scale"] > 0).sum()) + k
+    count = len(groups["density"]["weight"])
+    density: Shapes = {
+        "weight": (count,),
+        "mean": (count, used),
+        "covariance": (count, used, used),
+    }
     baseline: Shapes = {"gram": (d + 1, d + 1), "cross": (d + 1, k), "square": (k, k)}
     probe: Shapes = {"x": (None, d), "x_err": (len(groups["probe"]["x"]), d)}
     expected = {"scaler": scaler, "support": support, "baseline": baseline, "probe": probe}
+    expected["density"] = density
     expected["calibration"] = dict.fromkeys(("level", "slope", "growth", "fade"), (k,))
     store.check_shapes(groups, expected)
     arrays = groups["scaler"]

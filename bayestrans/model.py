@@ -62,7 +62,10 @@ class Noise:
 
 
 class Data(NamedTuple):
-    """Scaled training stars of one block; stars run along the last axis.
+    """Scaled training stars of one block; they run along the last axis.
+
+    First come the complete stars, then M completions of each of the G with gaps: N
+    rows in all.
 
     Attributes
     ----------
@@ -74,12 +77,21 @@ class Data(NamedTuple):
         Scaled quoted errors of the outputs; 0 where there are none.
     scatter : (K,) array
         The known scatter in scaled units; used only if it is fixed.
+    log_weight : (N,) array
+        What is added to the log density of a completion before the mean is taken.
+    star : (N,) array of int
+        The star that a row is, or completes.
+    copies : (G, M) array of int
+        Rows of the completions of each star with gaps, which are the last ones.
     """
 
     z: jax.Array
     delta: jax.Array
     err: jax.Array
     scatter: jax.Array
+    log_weight: jax.Array
+    star: jax.Array
+    copies: jax.Array
 
 
 class Shape(NamedTuple):
@@ -118,7 +130,22 @@ def model(data: Data, shape: Shape) -> None:
     corr, dof = correlation(draw, shape), degrees_of_freedom(draw, shape)
     err = error_factor(draw, shape)[:, None] * data.err
     log_density = student.log_density(data.delta - location, scale, corr, err, dof)
-    numpyro.factor("stars", log_density.sum())
+    numpyro.factor("stars", per_star(log_density, data).sum())
+
+
+def per_star(log_density: jax.Array, data: Data) -> jax.Array:
+    """Return log densities of stars from those of rows (N,).
+
+    What a star with gaps is worth is the weighted mean density of its completions:
+    an integral over what is missing.
+    """
+    stars, count = data.copies.shape
+    if not stars:
+        return log_density
+    log_density = log_density + data.log_weight
+    once, copies = jnp.split(log_density, [len(log_density) - stars * count])
+    mean = jax.scipy.special.logsumexp(copies.reshape(stars, count), axis=1) - math.log(count)
+    return jnp.concatenate([once, mean])
 
 
 def _prior(shape: Shape, n_features: int) -> dict[str, jax.Array]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,19 +26,21 @@ class Pairs:
     spec : Spec
         Names, units and roles of the columns.
     x, x_err : (N, D) array
-        Inputs and their quoted one-sigma errors, in the units of ``spec``.
-        An error column that survey A does not give is NaN throughout.
+        Inputs and their quoted one-sigma errors, in the units of ``spec``. What is
+        not finite, and an error that is not positive, is missing and becomes NaN;
+        an error column that survey A does not give is NaN throughout.
     y, y_err : (N, K) array
-        Outputs and their quoted errors. NaN in ``y`` marks a value that
-        survey B does not have; that star still counts with its other outputs.
+        Outputs and their quoted errors, the same. A star counts with the outputs
+        that it has.
     ids : (N,) array
         Identifiers (integers or strings); rows with the same one are one star.
+    assumed : mapping of str to str
+        Columns that came without a unit, and the spec's unit that was taken.
 
     Raises
     ------
     PairsError
-        Where shapes disagree, an input is not finite, an error is not
-        positive, or a star has no output.
+        Where shapes disagree, or a star has no input or no output.
     """
 
     spec: Spec
@@ -46,6 +49,7 @@ class Pairs:
     y: Floats
     y_err: Floats
     ids: NDArray
+    assumed: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n = len(self.x)
@@ -55,21 +59,16 @@ class Pairs:
             array = np.asarray(getattr(self, name), dtype=np.float64)
             if array.shape != shape:
                 raise PairsError(f"{name} has shape {array.shape}; the spec asks for {shape}")
-            object.__setattr__(self, name, array)
+            good = np.isfinite(array) & ((array > 0) | ("err" not in name))
+            object.__setattr__(self, name, array if good.all() else np.where(good, array, np.nan))
         object.__setattr__(self, "ids", np.asarray(self.ids))
         if self.ids.shape != (n,):
             raise PairsError(f"ids has shape {self.ids.shape}; give one identifier per row ({n})")
         self._check_values()
 
     def _check_values(self) -> None:
-        inputs, outputs = self.spec.inputs, self.spec.outputs
-        for j, item in enumerate(inputs):
-            _refuse(~np.isfinite(self.x[:, j]), item.column, "not finite", "remove those rows")
-            _check_errors(self.x_err[:, j], item.error, np.ones(len(self), dtype=bool))
-        for k, output in enumerate(outputs):
-            _refuse(np.isinf(self.y[:, k]), output.column, "infinite", "remove or blank them")
-            _check_errors(self.y_err[:, k], output.error, np.isfinite(self.y[:, k]))
-        _refuse(np.isnan(self.y).all(axis=1), "every output", "missing", "remove those rows")
+        for name, values in (("input", self.x), ("output", self.y)):
+            _refuse(np.isnan(values).all(axis=1), name)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -88,6 +87,7 @@ class Pairs:
             self.y[rows],
             self.y_err[rows],
             self.ids[rows],
+            self.assumed,
         )
 
     def split(self, fraction: float, *, seed: int = 0) -> tuple[Pairs, Pairs]:
@@ -124,21 +124,15 @@ class Pairs:
         return [(self.take(fold != f), self.take(fold == f)) for f in range(count)]
 
     def _shuffled_stars(self, seed: int) -> tuple[NDArray, NDArray]:
-        _, star = np.unique(self.ids, return_inverse=True)
-        order = np.random.default_rng(seed).permutation(star.max() + 1)
+        names, star = np.unique(self.ids, return_inverse=True)
+        order = np.random.default_rng(seed).permutation(len(names))
         return order, star
 
 
-def _check_errors(errors: Floats, column: str | None, needed: NDArray[np.bool_]) -> None:
-    if column is not None:
-        bad = needed & ~(np.isfinite(errors) & (errors > 0))
-        _refuse(bad, column, "not a positive error", "remove those rows, or drop the error column")
-
-
-def _refuse(bad: NDArray[np.bool_], column: str, what: str, remedy: str) -> None:
+def _refuse(bad: NDArray[np.bool_], what: str) -> None:
     if bad.any():
         first = int(np.flatnonzero(bad)[0])
         raise PairsError(
-            f"{column}: {int(bad.sum())} of {len(bad)} values are {what} "
-            f"(first in row {first}); {remedy}"
+            f"{int(bad.sum())} of {len(bad)} stars have no {what} (first in row {first}); "
+            "remove those rows"
         )

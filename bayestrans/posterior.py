@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from . import store
 from .baseline import Baseline
 from .calibration import Calibration
+from .density import Density
+from .gaps import Gaps
 from .model import Noise, Shape
 from .neighbours import Neighbours
 from .network import Network
@@ -71,6 +73,8 @@ class Posterior:
     scaler : Scaler
     blocks : tuple of BlockDraws
         The intrinsic outputs, then each extrinsic one.
+    density : Density
+        Of the training stars' features: it fills gaps.
     neighbours : Neighbours
         Where the training stars lie.
     calibration : Calibration
@@ -88,12 +92,18 @@ class Posterior:
     noise: Noise
     scaler: Scaler
     blocks: tuple[BlockDraws, ...]
+    density: Density
     neighbours: Neighbours
     calibration: Calibration
     baseline: Baseline
     probe_x: Floats
     probe_x_err: Floats
     record: dict[str, Any]
+
+    @property
+    def gaps(self) -> Gaps:
+        """What fills gaps in inputs and quoted errors."""
+        return Gaps(self.scaler, self.density)
 
     @property
     def n_draws(self) -> int:
@@ -128,7 +138,7 @@ class Posterior:
             B's true parameters, what B would measure (with its quoted errors
             ``y_err``), or the mean alone (the network's own uncertainty).
         y_err : (N, K) array, optional
-            Needed for ``kind="measured"`` with arrays; zero where NaN.
+            Needed for ``kind="measured"`` with arrays; the usual one where NaN.
         draws : int, optional
             How many posterior draws, evenly spaced; all by default.
         seed : int
@@ -138,8 +148,9 @@ class Posterior:
         Returns
         -------
         (draw, star, output) array
-            In the units of the spec; NaN for a star with an input or a needed
-            error missing.
+            In the units of the spec. Missing inputs and errors are integrated
+            over, with another completion for each posterior draw; NaN for a star
+            without any input.
 
         Raises
         ------
@@ -159,7 +170,7 @@ class Posterior:
         if kind == "measured":
             if np.asarray(y_err).shape != extra.shape:
                 raise ValueError(f"y_err has shape {np.asarray(y_err).shape}; give {extra.shape}")
-            extra = np.nan_to_num(np.asarray(y_err, dtype=np.float64)) / self.scaler.delta_scale
+            extra = self.scaler.noise(np.asarray(y_err, dtype=np.float64))
         keys = star_keys(x, x_err)
         result = np.full((self._count(draws), len(x), len(self.spec.outputs)), np.nan)
         for block in self.blocks:
@@ -170,30 +181,36 @@ class Posterior:
                     err = jnp.asarray(extra[np.ix_(rows, block.block.outputs)].T)
                     delta = draw_noise(predictive, err, keys[rows], place)
                 result[:, rows[:, None], block.block.outputs] = np.swapaxes(delta, 1, 2)
-        return self.scaler.restore(x, result)
+        return self.scaler.restore(self.gaps.expected(x, x_err)[0], result)
 
     def mixtures(
         self, block: BlockDraws, x: Floats, x_err: Floats, draws: int | None = None
     ) -> Iterator[tuple[NDArray[np.int64], Mixture]]:
-        """Yield row numbers and the calibrated mixture of each chunk of complete stars.
+        """Yield row numbers and the calibrated mixture of each chunk of stars.
 
         Every chunk has `CHUNK` stars; the last repeats its first row to fill up.
+        Locations are relative to ``gaps.expected(x, x_err)``. Left out are stars
+        without any input.
         """
         shape = Shape.of(self.network, self.noise, len(block.block.outputs))
-        flat = self._thinned(block, draws)
-        scatter = self._scatter(block.block)
+        flat, scatter = self._thinned(block, draws), self._scatter(block.block)
         with np.errstate(invalid="ignore", divide="ignore"):
             z = self.scaler.features(x, x_err, block.block.inputs)
-        complete = np.flatnonzero(np.isfinite(z).all(axis=1))
-        share, stretch = self.calibration.at(self.neighbours.score(x))
-        linear = self.baseline.linear_mean(x, self.scaler, block.block.inputs)
+        whole = np.isfinite(z).all(axis=1)
+        partly = ~whole & np.isfinite(x).any(axis=1)
+        filled, _ = self.gaps.expected(x, x_err)
+        share, stretch = self.calibration.at(self.neighbours.score(filled))
+        linear = self.baseline.linear_mean(filled, self.scaler, block.block.inputs)
         correction = (linear, share, stretch)
-        for start in range(0, len(complete), CHUNK):
-            rows = complete[start : start + CHUNK]
-            rows = np.concatenate([rows, np.repeat(rows[:1], CHUNK - len(rows))])
-            found = mixture(flat, jnp.asarray(z[rows].T), scatter, shape)
-            place = np.ix_(rows, block.block.outputs)
-            yield rows, calibrated(found, *(jnp.asarray(part[place].T) for part in correction))
+        for stars, complete in ((whole, True), (partly, False)):
+            for rows in _chunks(np.flatnonzero(stars)):
+                if complete:
+                    found = mixture(flat, jnp.asarray(z[rows].T), scatter, shape)
+                else:
+                    asked = (x[rows], x_err[rows])
+                    found = self.gaps.predictive(flat, block.block, *asked, scatter, shape)
+                place = np.ix_(rows, block.block.outputs)
+                yield rows, calibrated(found, *(jnp.asarray(part[place].T) for part in correction))
 
     def check_spec(self, spec: Spec) -> None:
         """Refuse stars whose columns are not the model's, in names, order and units.
@@ -287,6 +304,12 @@ class Posterior:
         store.write(to_tree(self), path, overwrite=overwrite)
 
 
+def _chunks(rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    for start in range(0, len(rows), CHUNK):
+        part = rows[start : start + CHUNK]
+        yield np.concatenate([part, np.repeat(part[:1], CHUNK - len(part))])
+
+
 def predict(
     posterior: Posterior, x: Pairs | Floats, x_err: Floats | None = None, **options: Any
 ) -> Floats:
@@ -305,6 +328,7 @@ def to_tree(posterior: Posterior) -> xr.DataTree:
                 groups[group][name] = (dims, values)
     parts = {
         "scaler": posterior.scaler.to_arrays(),
+        "density": posterior.density.to_arrays(),
         "support": posterior.neighbours.to_arrays(),
         "calibration": posterior.calibration.to_arrays(),
         "baseline": posterior.baseline.to_arrays(),

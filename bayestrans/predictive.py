@@ -42,14 +42,21 @@ def mixture(
     draws: Mapping[str, jax.Array], z: jax.Array, scatter: jax.Array, shape: Shape
 ) -> Mixture:
     """Return the predictive of features ``z`` (F, N) under draws stacked along the first axis."""
+    return jax.lax.map(lambda draw: _one(draw, z, scatter, shape), dict(draws))
 
-    def one(draw: Mapping[str, jax.Array]) -> Mixture:
-        location, scale = location_and_scale(draw, z, scatter, shape)
-        dof = jnp.asarray(degrees_of_freedom(draw, shape), dtype=location.dtype)
-        factor = error_factor(draw, shape)
-        return Mixture(location, scale, correlation(draw, shape), dof, factor)
 
-    return jax.lax.map(one, dict(draws))
+@partial(jax.jit, static_argnames="shape")
+def mixture_of_each(
+    draws: Mapping[str, jax.Array], z: jax.Array, scatter: jax.Array, shape: Shape
+) -> Mixture:
+    """Return the predictive of features ``z`` (S, F, N), of others for each draw."""
+    return jax.lax.map(lambda part: _one(part[0], part[1], scatter, shape), (dict(draws), z))
+
+
+def _one(draw: Mapping[str, jax.Array], z: jax.Array, scatter: jax.Array, shape: Shape) -> Mixture:
+    location, scale = location_and_scale(draw, z, scatter, shape)
+    dof = jnp.asarray(degrees_of_freedom(draw, shape), dtype=location.dtype)
+    return Mixture(location, scale, correlation(draw, shape), dof, error_factor(draw, shape))
 
 
 @jax.jit

@@ -32,6 +32,9 @@ class Scaler:
         of each correction, in the output's unit.
     corrects : (K,) array of int
         The input that each output corrects, or -1.
+    usual_err : (K,) array
+        Median of B's quoted errors of each output, in its unit: it stands for
+        missing ones. 0 where B quotes none.
     """
 
     x_centre: Floats
@@ -41,31 +44,27 @@ class Scaler:
     delta_centre: Floats
     delta_scale: Floats
     corrects: NDArray[np.int64]
+    usual_err: Floats
 
     @classmethod
     def learn(cls, pairs: Pairs) -> Scaler:
-        """Learn the scales from training stars.
+        """Learn the scales from training stars, each from those that have the value.
 
         Raises
         ------
         PairsError
-            Naming the column, where an input or a correction is constant.
+            Naming the column, where an input or a correction is constant or always missing.
         """
         spec = pairs.spec
         corrects = np.asarray(spec.corrects, dtype=np.int64)
-        x_scale = pairs.x.std(axis=0)
-        for j, item in enumerate(spec.inputs):
-            if not x_scale[j] > 1e-12 * max(1.0, abs(pairs.x[:, j].mean())):
-                raise PairsError(
-                    f"input column {item.column} is constant ({pairs.x[0, j]:g}) in all "
-                    f"{len(pairs)} training stars; leave it out of the spec"
-                )
+        x_centre, x_scale = _input_scales(pairs)
         delta = _correction(pairs.x, pairs.y, corrects)
         for k, output in enumerate(spec.outputs):
-            if not pairs.seen[:, k].any():
+            if not np.isfinite(delta[:, k]).any():
+                beside = " beside its input" if corrects[k] >= 0 and pairs.seen[:, k].any() else ""
                 raise PairsError(
-                    f"output column {output.column} has no value in any of the {len(pairs)} "
-                    "training stars; leave it out of the spec"
+                    f"output column {output.column} has no value{beside} in any of the "
+                    f"{len(pairs)} training stars; leave it out of the spec"
                 )
         centre = np.nanmedian(delta, axis=0)
         scale = 1.482602218505602 * np.nanmedian(np.abs(delta - centre), axis=0)
@@ -77,7 +76,9 @@ class Scaler:
                     "in over half of the training stars; there is nothing to learn"
                 )
         log_centre, log_scale = _log_error_scales(pairs.x_err)
-        return cls(pairs.x.mean(axis=0), x_scale, log_centre, log_scale, centre, scale, corrects)
+        return cls(
+            x_centre, x_scale, log_centre, log_scale, centre, scale, corrects, _usual(pairs.y_err)
+        )
 
     def features(self, x: Floats, x_err: Floats, inputs: tuple[int, ...]) -> Floats:
         """Return what a network sees: scaled inputs, then scaled log errors.
@@ -108,6 +109,10 @@ class Scaler:
         """Return the scaled corrections (N, K) of outputs ``y`` given inputs ``x``."""
         return (_correction(x, y, self.corrects) - self.delta_centre) / self.delta_scale
 
+    def noise(self, y_err: Floats) -> Floats:
+        """Return B's quoted errors (N, K) in scaled units; missing ones are the usual ones."""
+        return np.where(np.isfinite(y_err), y_err, self.usual_err) / self.delta_scale
+
     def restore(self, x: Floats, delta: Floats) -> Floats:
         """Return outputs in their units from scaled corrections (..., N, K)."""
         return self.base(x) + delta * self.delta_scale
@@ -130,11 +135,33 @@ def _correction(x: Floats, y: Floats, corrects: NDArray[np.int64]) -> Floats:
     return y - np.where(corrects >= 0, x[:, corrects], 0.0)
 
 
+def _input_scales(pairs: Pairs) -> tuple[Floats, Floats]:
+    centre, scale = (np.zeros(pairs.x.shape[1]) for _ in range(2))
+    for j, item in enumerate(pairs.spec.inputs):
+        values = pairs.x[np.isfinite(pairs.x[:, j]), j]
+        if not len(values):
+            raise PairsError(
+                f"input column {item.column} has no value in any of the {len(pairs)} training "
+                "stars; leave it out of the spec"
+            )
+        centre[j], scale[j] = values.mean(), values.std()
+        if not scale[j] > 1e-12 * max(1.0, abs(centre[j])):
+            raise PairsError(
+                f"input column {item.column} is constant ({values[0]:g}) in all "
+                f"{len(values)} training stars that have it; leave it out of the spec"
+            )
+    return centre, scale
+
+
 def _log_error_scales(x_err: Floats) -> tuple[Floats, Floats]:
     centre, scale = np.zeros(x_err.shape[1]), np.zeros(x_err.shape[1])
     for j, errors in enumerate(x_err.T):
-        if np.isfinite(errors).all():
-            log_err = np.log(errors)
-            if log_err.std() > CONSTANT_LOG_ERROR:
-                centre[j], scale[j] = log_err.mean(), log_err.std()
+        log_err = np.log(errors[np.isfinite(errors)])
+        if len(log_err) and log_err.std() > CONSTANT_LOG_ERROR:
+            centre[j], scale[j] = log_err.mean(), log_err.std()
     return centre, scale
+
+
+def _usual(errors: Floats) -> Floats:
+    known = [column[np.isfinite(column)] for column in errors.T]
+    return np.array([np.median(column) if len(column) else 0.0 for column in known])

@@ -23,7 +23,8 @@ class Support(NamedTuple):
         Distance to the twentieth nearest training star in the whitened input space
         and, in quadrature, twice that to the mean place of the twenty, over its median
         among the training stars: 1 is the usual spacing, larger is sparser or
-        beyond an edge; NaN where an input is missing.
+        beyond an edge. Missing inputs are taken at what is expected of them given
+        the others; NaN without any.
     classes : (N,) array of str
         ``dense``, ``sparse`` or ``outside``.
     identifiers : Table
@@ -69,12 +70,13 @@ def support(posterior: Posterior, stars: Source | Pairs | NDArray[np.float64]) -
     """
     if isinstance(stars, Pairs):
         posterior.check_spec(stars.spec)
-        x, identifiers = stars.x, Table({"id": stars.ids})
+        x, x_err, identifiers = stars.x, stars.x_err, Table({"id": stars.ids})
     elif isinstance(stars, np.ndarray) and stars.dtype.names is None:
         x = posterior.check_shape(stars)
+        x_err = np.full(x.shape, np.nan)
         identifiers = Table({"row": np.arange(len(x))})
     else:
         inputs = read_inputs(stars, posterior.spec)
-        x, identifiers = inputs.x, inputs.identifiers
-    score = posterior.neighbours.score(x)
+        x, x_err, identifiers = inputs.x, inputs.x_err, inputs.identifiers
+    score = posterior.neighbours.score(posterior.gaps.expected(x, x_err)[0])
     return Support(score, np.array(CLASSES)[posterior.neighbours.classify(score)], identifiers)

@@ -12,11 +12,15 @@ from jax.flatten_util import ravel_pytree
 from numpy.typing import NDArray
 from numpyro.infer.util import constrain_fn, initialize_model, potential_energy
 
+from .gaps import Gaps
 from .model import Data, Noise, Shape, location_and_scale, model
 from .network import Network
 from .pairs import Pairs
 from .scale import Scaler
 from .spec import Block
+
+#: Completions of each training star with gaps, over which its density is averaged.
+COMPLETIONS = 8
 
 
 class Target(NamedTuple):
@@ -45,18 +49,42 @@ class Target(NamedTuple):
     dim: int
 
 
-def scaled_data(pairs: Pairs, scaler: Scaler, block: Block, noise: Noise) -> Data:
-    """Return the training stars of one block in the model's scaled numbers."""
+def scaled_data(
+    pairs: Pairs, scaler: Scaler, block: Block, noise: Noise, gaps: Gaps | None = None
+) -> Data:
+    """Return the training stars of one block in the model's scaled numbers.
+
+    Stars with gaps in what this network sees come last, `COMPLETIONS` times each;
+    without ``gaps`` there must be none.
+    """
     outputs = list(block.outputs)
     scale = scaler.delta_scale[outputs]
-    seen = np.isfinite(pairs.y[:, outputs]).any(axis=1)
-    delta = scaler.delta(pairs.x, pairs.y)[seen][:, outputs]
-    err = np.nan_to_num(pairs.y_err[seen][:, outputs]) / scale
+    pairs = pairs.take(np.isfinite(pairs.y[:, outputs]).any(axis=1))
     scatter = (
         np.ones(len(outputs)) if noise.scatter is None else np.array(noise.scatter)[outputs] / scale
     )
-    z = scaler.features(pairs.x[seen], pairs.x_err[seen], block.inputs)
-    return Data(*(jnp.asarray(array) for array in (z.T, delta.T, err.T, scatter)))
+    with np.errstate(invalid="ignore"):
+        whole = np.isfinite(scaler.features(pairs.x, pairs.x_err, block.inputs)).all(axis=1)
+    x, x_err, star = pairs.x[whole], pairs.x_err[whole], np.flatnonzero(whole)
+    log_weight, copies = np.zeros(len(x)), np.empty((0, COMPLETIONS), dtype=int)
+    if gaps is not None and not whole.all():
+        rest = np.flatnonzero(~whole)
+        copies = len(x) + np.arange(len(rest) * COMPLETIONS).reshape(-1, COMPLETIONS)
+        star = np.concatenate([star, np.repeat(rest, COMPLETIONS)])
+        # All completions of the first star, then all of the second.
+        x, x_err, log_weight = (
+            np.concatenate([seen, np.swapaxes(new, 0, 1).reshape(-1, *seen.shape[1:])])
+            for seen, new in zip(
+                (x, x_err, log_weight),
+                gaps.imputations(pairs.take(rest), block.outputs, COMPLETIONS),
+                strict=True,
+            )
+        )
+    z = scaler.features(x, x_err, block.inputs)
+    delta = scaler.delta(x, pairs.y[star])[:, outputs]
+    err = scaler.noise(pairs.y_err)[star][:, outputs]
+    arrays = (z.T, delta.T, err.T, scatter, log_weight, star, copies)
+    return Data(*(jnp.asarray(array) for array in arrays))
 
 
 def build_target(data: Data, network: Network, noise: Noise, probes: NDArray[np.int64]) -> Target:

@@ -35,10 +35,11 @@ BISECTIONS = 24
 
 #: Bits of the ``flags`` column.
 FLAGS = {
-    1: "an input is missing: no answer",
-    2: "a quoted error is missing or not positive: no answer if the model needs it",
+    1: "an input is missing: integrated over",
+    2: "a quoted error is missing or not positive: integrated over if the model needs it",
     4: "outside the training stars' support: do not use without checking",
     8: "a quoted error is beyond five sigma of the training stars' errors",
+    16: "no input at all: no answer",
 }
 
 #: Unified content descriptors of the IVOA by customary output name.
@@ -99,34 +100,37 @@ def translate(
         mean, standard deviation, 16, 50 and 84 % quantiles and the model's own
         part of the standard deviation of **B's true parameter** (without B's
         measurement error), correlations ``corr_A_B``, ``support``,
-        ``support_class`` and ``flags``. A star that cannot be translated keeps
-        its row, with NaN and a flag.
+        ``support_class`` and ``flags``. Missing inputs are integrated
+        over and flagged; a star without any keeps its row, with NaN and a flag.
 
     Raises
     ------
     CatalogueError
-        For an unreadable table, a missing column or an unwritable ``out``.
+        For an unreadable table, a missing column, or an ``out`` that is unwritable
+        or is the catalogue itself.
     ValueError
         With ``strict``, for stars outside the support.
     """
     if draws:
         posterior.check_draws(draws)
     if out is not None:
-        check_writable(out, overwrite=overwrite)
+        check_writable(out, overwrite=overwrite, sources=[catalogue])
     inputs = read_inputs(catalogue, posterior.spec)
-    score = posterior.neighbours.score(inputs.x)
+    filled, _ = posterior.gaps.expected(inputs.x, inputs.x_err)
+    score = posterior.neighbours.score(filled)
     classes = posterior.neighbours.classify(score)
     if strict:
         _check_inside(classes)
     result = inputs.identifiers.copy()
     summary = _summarise(posterior, inputs, progress=progress)
     result.add_columns(list(_output_columns(posterior, inputs, summary)))
-    result["support"] = Column(score, description="distance to the 10th training star / median")
+    result["support"] = Column(score, description="reach to the training stars / median")
     result["support_class"] = np.array(CLASSES)[classes]
     result["flags"] = _flags(posterior, inputs, classes)
     if draws:
         _add_draws(result, posterior, inputs, draws, seed)
     result.meta.update(_provenance(posterior, catalogue, draws, seed))
+    result.meta["BTUNITS"] = json.dumps(dict(inputs.assumed))  # taken where none was given
     if out is not None:
         write_table(result, out, overwrite=overwrite)
     return result
@@ -154,7 +158,8 @@ def _summarise(posterior: Posterior, inputs: Inputs, *, progress: bool) -> dict[
             for rows, mixture in posterior.mixtures(block, inputs.x, inputs.x_err, count):
                 _store(parts, rows, outputs, _moments(mixture))
                 bar.update(CHUNK)
-    base, scale = posterior.scaler.base(inputs.x), posterior.scaler.delta_scale
+    base = posterior.scaler.base(posterior.gaps.expected(inputs.x, inputs.x_err)[0])
+    scale = posterior.scaler.delta_scale
     for name in ("mean", *QUANTILES):
         parts[name] = base + scale * parts[name]
     for name in ("sd", "sd_model"):
@@ -270,6 +275,7 @@ def _flags(posterior: Posterior, inputs: Inputs, classes: NDArray[np.int64]) -> 
         2: ~np.isfinite(inputs.x_err[:, given]).all(axis=1),
         4: classes == CLASSES.index("outside"),
         8: large,
+        16: ~np.isfinite(inputs.x).any(axis=1),
     }
     flags = sum(bit * rows.astype(np.int32) for bit, rows in raised.items())
     text = "; ".join(f"{bit}: {meaning}" for bit, meaning in FLAGS.items())

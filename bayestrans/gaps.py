@@ -1,0 +1,172 @@
+"""Stars with gaps, completed from the density of the training stars."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from .density import Density
+from .model import Shape
+from .pairs import Pairs
+from .predictive import Mixture, mixture_of_each, star_keys
+from .scale import Scaler
+from .spec import Block
+
+Floats = NDArray[np.float64]
+
+#: Stars completed at once: bounds the memory.
+PART = 4096
+
+
+class Completions(NamedTuple):
+    """Several completions of some stars, as draws from an importance distribution.
+
+    Attributes
+    ----------
+    x, x_err : (M, N, D) array
+        In the units of the spec.
+    log_weight : (M, N) array
+        Logarithm of what the density of the outputs is to be multiplied by before
+        it is averaged over the completions.
+    """
+
+    x: Floats
+    x_err: Floats
+    log_weight: Floats
+
+
+class Gaps(NamedTuple):
+    """What fills gaps in inputs and quoted errors, in the units of the spec.
+
+    Attributes
+    ----------
+    scaler : Scaler
+    density : Density
+        Of all features (every input, then the logarithm of every quoted error in
+        use), then of B's values, which tell what A's may have been.
+    """
+
+    scaler: Scaler
+    density: Density
+
+    @classmethod
+    def learn(cls, scaler: Scaler, pairs: Pairs) -> Gaps:
+        """Learn the density from training stars."""
+        z = _features(scaler, pairs.x, pairs.x_err)
+        return cls(scaler, Density.learn(np.hstack([z, _outputs(scaler, pairs.y)])))
+
+    def missing(self, x: Floats, x_err: Floats) -> NDArray[np.bool_]:
+        """Say which stars (N,) lack an input or a quoted error in use."""
+        used = self.scaler.log_err_scale > 0
+        return ~(np.isfinite(x).all(axis=1) & np.isfinite(x_err[:, used]).all(axis=1))
+
+    def expected(self, x: Floats, x_err: Floats) -> tuple[Floats, Floats]:
+        """Return inputs and errors (N, D) with gaps at their conditional means.
+
+        A star without any input stays without.
+        """
+        rows = np.flatnonzero(self.missing(x, x_err) & np.isfinite(x).any(axis=1))
+        if not len(rows):
+            return x, x_err
+        filled, filled_err = x.copy(), x_err.copy()
+        for part in np.array_split(rows, -(-len(rows) // PART)):
+            z = self.density.expected(self._seen(x[part], x_err[part]))
+            filled[part], filled_err[part] = self._restored(z, x[part], x_err[part])
+        return filled, filled_err
+
+    def filled(self, pairs: Pairs) -> Pairs:
+        """Return stars with gaps at their conditional means."""
+        x, x_err = self.expected(pairs.x, pairs.x_err)
+        return pairs if x is pairs.x else dataclasses.replace(pairs, x=x, x_err=x_err)
+
+    def draws(self, x: Floats, x_err: Floats, count: int) -> tuple[Floats, Floats]:
+        """Return completed inputs and errors (count, N, D); what is seen stays as it is.
+
+        A star's completions depend on its own numbers only.
+        """
+        drawn = self.density.draws(self._seen(x, x_err), star_keys(x, x_err), count, seed=0)
+        return self._restored(drawn.astype(np.float64), x, x_err)
+
+    def predictive(
+        self,
+        draws: Mapping[str, jax.Array],
+        block: Block,
+        x: Floats,
+        x_err: Floats,
+        scatter: jax.Array,
+        shape: Shape,
+    ) -> Mixture:
+        """Return the predictive of stars with gaps: a completion of its own for each draw.
+
+        Locations are relative to the stars of `expected`: an output that corrects a
+        missing input starts from another value in each draw.
+        """
+        count = len(next(iter(draws.values())))
+        drawn, drawn_err = self.draws(x, x_err, count)
+        lead = drawn.shape[:2]
+        flat, flat_err = (part.reshape(-1, x.shape[1]) for part in (drawn, drawn_err))
+        z = self.scaler.features(flat, flat_err, block.inputs).reshape(*lead, -1)
+        base = self.scaler.base(flat).reshape(*lead, -1)
+        away = (base - self.scaler.base(self.expected(x, x_err)[0])) / self.scaler.delta_scale
+        asked = (z, away[:, :, list(block.outputs)])
+        features, moved = (jnp.asarray(np.swapaxes(part, 1, 2)) for part in asked)
+        found = mixture_of_each(draws, features, scatter, shape)
+        return found._replace(location=found.location + moved)
+
+    def imputations(self, pairs: Pairs, outputs: tuple[int, ...], count: int) -> Completions:
+        r"""Return completions of training stars, drawn with some outputs seen.
+
+        Where the outputs say more of what is missing than the other inputs do, a
+        mean over completions without them would be of a few large and many
+        vanishing densities. With :math:`z_m \sim q(z | z_\mathrm{seen}, y)`,
+        :math:`p(y | z_\mathrm{seen}) = q(y | z_\mathrm{seen})\,
+        \langle p(y | z_m) / q(y | z_m) \rangle`, where the first factor is a constant.
+        """
+        z = self._seen(pairs.x, pairs.x_err)
+        wide = z.shape[1] - pairs.y.shape[1]
+        chosen = wide + np.array(outputs)
+        z[:, chosen] = _outputs(self.scaler, pairs.y)[:, list(outputs)]
+        with jax.enable_x64(True):
+            drawn = self.density.draws(z, star_keys(pairs.x, pairs.x_err), count, seed=1)
+        flat = drawn.reshape(-1, z.shape[1]).copy()
+        flat[:, wide:] = np.nan
+        inputs_only = self.density.log_density(flat)
+        flat[:, chosen] = np.tile(z[:, chosen], (count, 1))
+        log_weight = inputs_only - self.density.log_density(flat)
+        x, x_err = self._restored(drawn, pairs.x, pairs.x_err)
+        return Completions(x, x_err, log_weight.reshape(count, -1))
+
+    def _seen(self, x: Floats, x_err: Floats) -> Floats:
+        """Return features and outputs (N, F + K), those without values."""
+        z = _features(self.scaler, x, x_err)
+        return np.hstack([z, np.full((len(x), len(self.scaler.corrects)), np.nan)])
+
+    def _restored(self, z: Floats, x: Floats, x_err: Floats) -> tuple[Floats, Floats]:
+        """Return inputs and errors (..., N, D) from features and outputs (..., N, F + K)."""
+        scaler, wide = self.scaler, x.shape[1]
+        used = scaler.log_err_scale > 0
+        values = scaler.x_centre + scaler.x_scale * z[..., :wide]
+        log_err = z[..., wide : wide + used.sum()] * scaler.log_err_scale[used]
+        new = np.exp(scaler.log_err_centre[used] + log_err)
+        errors = np.broadcast_to(x_err, values.shape).copy()
+        errors[..., used] = np.where(np.isfinite(x_err[:, used]), x_err[:, used], new)
+        return np.where(np.isfinite(x), x, values), errors
+
+
+def _features(scaler: Scaler, x: Floats, x_err: Floats) -> Floats:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return scaler.features(x, x_err, tuple(range(x.shape[1])))
+
+
+def _outputs(scaler: Scaler, y: Floats) -> Floats:
+    """Return B's values (N, K) on the scale of the inputs that they correct."""
+    corrects = scaler.corrects
+    centre = np.where(corrects >= 0, scaler.x_centre[corrects], scaler.delta_centre)
+    scale = np.where(corrects >= 0, scaler.x_scale[corrects], scaler.delta_scale)
+    return (y - centre) / scale
