@@ -6,20 +6,25 @@ joint posterior.
 """
 
 from .catalogue import CatalogueError, read_pairs
+from .clean import Cleaned, clean
 from .diagnose import Diagnosis, diagnose
 from .evaluate import Evaluation, evaluate
+from .fetch import fetch
 from .infer import fit
 from .load import load
+from .match import Match, MatchWarning, pair
 from .mclmc import MCLMC
 from .model import Noise
 from .network import Network
 from .pairs import Pairs, PairsError
 from .posterior import Posterior, predict
+from .presets import survey
 from .sample import NUTS, SVI, Ensemble, SamplingWarning
 from .simulate import SurveyPair, simulate
 from .spec import Input, Output, Spec, SpecError
 from .store import ModelFileError
 from .support import Support, support
+from .surveys import Cut, Quantity, Survey, SurveyError
 from .translate import translate
 
 __version__ = "0.1.0"
@@ -29,10 +34,14 @@ __all__ = [
     "NUTS",
     "SVI",
     "CatalogueError",
+    "Cleaned",
+    "Cut",
     "Diagnosis",
     "Ensemble",
     "Evaluation",
     "Input",
+    "Match",
+    "MatchWarning",
     "ModelFileError",
     "Network",
     "Noise",
@@ -40,18 +49,25 @@ __all__ = [
     "Pairs",
     "PairsError",
     "Posterior",
+    "Quantity",
     "SamplingWarning",
     "Spec",
     "SpecError",
     "Support",
+    "Survey",
+    "SurveyError",
     "SurveyPair",
+    "clean",
     "diagnose",
     "evaluate",
+    "fetch",
     "fit",
     "load",
+    "pair",
     "predict",
     "read_pairs",
     "simulate",
     "support",
+    "survey",
     "translate",
 ]

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import logging
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import astropy.units as u
@@ -41,8 +45,19 @@ __all__ = [
 #: What surveys write for "no value": such numbers have no say in what is plausible.
 SENTINELS = (99.0, 999.0, 9999.0, 99999.0)
 #: How units are spelled in the wild, in lower case without spaces.
-SPELLINGS = {"k": u.K, "kelvin": u.K, "km/sec": u.km / u.s, "m/sec": u.m / u.s, "dex": u.one}
+SPELLINGS = {
+    **dict.fromkeys(("k", "kelvin", "degk"), u.K),
+    **dict.fromkeys(("km/s", "km/sec", "kms-1", "km/second"), u.km / u.s),
+    **dict.fromkeys(("m/s", "m/sec", "ms-1", "m/second"), u.m / u.s),
+    **dict.fromkeys(("", "dex", "[-]", "unitless", "dimensionless"), u.one),
+    **dict.fromkeys(("log(cgs)", "dex(cgs)", "[cgs]", "logcm/s2", "logcms-2"), u.one),
+}
+#: What stands where there is no unit.
+NO_UNIT = ("", "-", "--", "---", "none", "null", "n/a")
 GRAVITY = u.cm / u.s**2
+#: Logarithms are rarely beyond this, what they are taken of always is.
+LARGE_LOGARITHM = 10.0
+log = logging.getLogger("bayestrans")
 
 
 class Inputs(NamedTuple):
@@ -58,11 +73,14 @@ class Inputs(NamedTuple):
     identifiers : Table
         The identifier columns, unchanged: the spec's id first, then every
         integer or string column whose name ends with ``id``.
+    assumed : mapping of str to str
+        Columns that came without a unit, and the spec's unit that was taken.
     """
 
     x: Floats
     x_err: Floats
     identifiers: Table
+    assumed: Mapping[str, str] = {}
 
 
 def read_pairs(source: Source, spec: Spec) -> Pairs:
@@ -76,7 +94,8 @@ def read_pairs(source: Source, spec: Spec) -> Pairs:
         Columns are found by name (in upper or lower case, where that is
         unique; ``FPARAM[0]`` is the first value of a vector column) and
         converted to its units. A column without a unit is taken to be in the
-        spec's, an error column without one in that of its value.
+        spec's (said once, on the log ``bayestrans``), an error column without one
+        in that of its value.
 
     Raises
     ------
@@ -90,9 +109,12 @@ def read_pairs(source: Source, spec: Spec) -> Pairs:
         table = read_table(source)
         if len(table) == 0:
             raise CatalogueError("the table has no rows; give the common stars, one per row")
-        x, x_err = _quantities(table, spec.inputs)
-        y, y_err = _quantities(table, spec.outputs)
-        return Pairs(spec, x, x_err, y, y_err, _ids(table, spec.id))
+        x, x_err, assumed_x = _quantities(table, spec.inputs)
+        y, y_err, assumed_y = _quantities(table, spec.outputs)
+        assumed = assumed_x | assumed_y
+        pairs = Pairs(spec, x, x_err, y, y_err, _ids(table, spec.id), assumed)
+    _say_assumed(source, assumed)
+    return pairs
 
 
 def read_inputs(source: Source, spec: Spec) -> Inputs:
@@ -103,37 +125,59 @@ def read_inputs(source: Source, spec: Spec) -> Inputs:
     """
     with named(source):
         table = read_table(source)
-        x, x_err = _quantities(table, spec.inputs)
+        x, x_err, assumed = _quantities(table, spec.inputs)
         x[~np.isfinite(x)] = np.nan
         x_err[~(np.isfinite(x_err) & (x_err > 0))] = np.nan
-        return Inputs(x, x_err, _identifiers(table, spec.id))
+        inputs = Inputs(x, x_err, _identifiers(table, spec.id), assumed)
+    _say_assumed(source, assumed)
+    return inputs
 
 
-def _quantities(table: Table, items: Sequence[Input | Output]) -> tuple[Floats, Floats]:
+def _say_assumed(source: Source, assumed: Mapping[str, str]) -> None:
+    if assumed:
+        where = f"{Path(source)}" if isinstance(source, str | os.PathLike) else "the table"
+        units = ", ".join(f"{name} {unit}" for name, unit in assumed.items())
+        _say(f"{where}: columns without a unit are taken to be in the spec's: {units}")
+
+
+@functools.cache
+def _say(text: str) -> None:
+    """Say something once, however often its table is read."""
+    log.warning(text)
+
+
+def _quantities(
+    table: Table, items: Sequence[Input | Output]
+) -> tuple[Floats, Floats, dict[str, str]]:
+    """Return values and errors, and the units that were taken where none was given."""
+    assumed = {}
     values = np.full((len(table), len(items)), np.nan)
     errors = values.copy()
     for j, item in enumerate(items):
-        wanted = _unit(item.unit, f"the spec's {item.name}")
-        values[:, j], own = _numbers(table, item.column, wanted, None)
-        _check_plausible(values[:, j], item.column, wanted, labelled=own is not None)
+        wanted = read_unit(item.unit, f"the spec's {item.name}")
+        values[:, j], own = numbers(table, item.column, wanted, None)
+        _check_plausible(values[:, j], item, wanted, labelled=own is not None)
+        if own is None and wanted != u.one:
+            assumed[item.column] = item.unit
         if item.error is not None:
-            errors[:, j], _ = _numbers(table, item.error, wanted, own)
+            errors[:, j], own = numbers(table, item.error, wanted, own)
+            if own is None and wanted != u.one:
+                assumed[item.error] = item.unit
         if item.error_floor is not None:
             low = (errors[:, j] >= 0) & (errors[:, j] < item.error_floor)
             errors[low, j] = item.error_floor
-    return values, errors
+    return values, errors, assumed
 
 
-def _numbers(
+def numbers(
     table: Table, name: str, wanted: u.UnitBase, own: u.UnitBase | None
 ) -> tuple[Floats, u.UnitBase | None]:
     """Return a column in the wanted unit, NaN where missing, and its own unit (or the given)."""
-    column = _find(table, name)
+    column = find(table, name)
     if not isinstance(column, Column) or column.dtype.kind not in "iuf":
-        example = f" (the first value is {str(column[0])[:40]!r})" if len(column) else ""
-        raise CatalogueError(f"{name}: not numeric{example}; give a column of numbers")
-    if column.unit is not None and str(column.unit).strip():
-        own = _unit(column.unit, name)
+        raise CatalogueError(f"{name}: not numeric{_example(column)}; give a column of numbers")
+    if column.unit is not None and str(column.unit).strip(" '\"").lower() not in NO_UNIT:
+        own = read_unit(column.unit, name)
     try:
         factor = 1.0 if own is None else float(own.to(wanted))
     except u.UnitConversionError:
@@ -146,12 +190,22 @@ def _numbers(
     return np.where(mask | (values == NULL), np.nan, values.astype(np.float64) * factor), own
 
 
-def _find(table: Table, name: str) -> Any:
-    """Return the one column that a name of the spec means."""
-    found, index = _matches(table, name), None
+def _example(column: Any) -> str:
+    """Show the first value that is no number, which among numbers is hard to find."""
+    for row, value in enumerate(column):
+        try:
+            float("nan" if value is np.ma.masked else value)
+        except (TypeError, ValueError):
+            return f" (row {row} holds {str(value)[:40]!r})"
+    return f" but {column.dtype}" if isinstance(column, Column) else ""
+
+
+def find(table: Table, name: str) -> Any:
+    """Return the one column that a name means, in upper or lower case; else raise."""
+    found, index = matches(table, name), None
     vector = re.fullmatch(r"(.+)\[(\d+)\]", name)
     if not found and vector:
-        found, index = _matches(table, vector[1]), int(vector[2])
+        found, index = matches(table, vector[1]), int(vector[2])
     if not found:
         folded = {known.lower(): known for known in table.colnames}
         near = [folded[n] for n in difflib.get_close_matches(name.lower(), folded)]
@@ -165,16 +219,22 @@ def _find(table: Table, name: str) -> Any:
         return column
     if column.ndim == 2 and index is not None and index < column.shape[1]:
         return column[:, index]
+    if column.shape == (0, 0):  # lists of a table without rows, whose lengths nobody knows
+        return Column(np.zeros(0), unit=column.unit)
+    if column.dtype.kind == "O":
+        what = f"the rows of {found[0]} hold lists of different lengths"
+        raise CatalogueError(f"{name}: {what}; name another column")
     each = " x ".join(map(str, column.shape[1:])) or "1"
     remedy = f"name one of them, as {found[0]}[0]" if column.ndim == 2 else "name another column"
     raise CatalogueError(f"{name}: each row of {found[0]} holds {each} values; {remedy}")
 
 
-def _matches(table: Table, name: str) -> list[str]:
+def matches(table: Table, name: str) -> list[str]:
+    """Return the names of the columns that a name may mean: equal but for their case."""
     return [known for known in table.colnames if known.lower() == name.lower()]
 
 
-def _unit(unit: Any, name: str) -> u.UnitBase:
+def read_unit(unit: Any, name: str) -> u.UnitBase:
     """Read a unit; dex, and the logarithm of anything, is a plain number."""
     text = str(unit).strip(" '\"")
     if text.lower().replace(" ", "") in SPELLINGS:
@@ -190,7 +250,10 @@ def _unit(unit: Any, name: str) -> u.UnitBase:
     return u.one if logarithm else found
 
 
-def _check_plausible(values: Floats, name: str, wanted: u.UnitBase, *, labelled: bool) -> None:
+def _check_plausible(
+    values: Floats, item: Input | Output, wanted: u.UnitBase, *, labelled: bool
+) -> None:
+    name = item.column
     size = np.abs(values[np.isfinite(values)])
     size = size[(size > 0) & ~np.isin(size, SENTINELS)]
     typical = np.median(size) if len(size) else np.nan
@@ -200,12 +263,16 @@ def _check_plausible(values: Floats, name: str, wanted: u.UnitBase, *, labelled:
     if wanted == u.km / u.s and not labelled and typical > 5000:
         remedy = "if it is in m/s, give the column that unit"
         raise CatalogueError(f"{name}: the median would be {typical:.4g} km/s; {remedy}")
+    logarithm = wanted == u.one and (item.unit != "" or item.name.lower() in ("logg", "log_g"))
+    if logarithm and typical > LARGE_LOGARITHM:
+        remedy = "if it is in linear units, take its logarithm first"
+        raise CatalogueError(f"{name}: the median, {typical:.4g}, is beyond a logarithm; {remedy}")
 
 
 def _ids(table: Table, name: str | None) -> NDArray[Any]:
     if name is None:
         return np.arange(len(table))
-    values, null = plain(_id_column(table, name))
+    values, null = plain(id_column(table, name))
     null = null | ((values == NULL) | ~np.isfinite(values) if values.dtype.kind != "U" else False)
     if null.any():
         count = f"{int(null.sum())} of {len(null)} identifiers are missing"
@@ -214,8 +281,9 @@ def _ids(table: Table, name: str | None) -> NDArray[Any]:
     return values.astype(np.int64) if values.dtype.kind == "f" else values
 
 
-def _id_column(table: Table, name: str) -> Column:
-    column = _find(table, name)
+def id_column(table: Table, name: str) -> Column:
+    """Return a column of identifiers; raise where it is neither whole numbers nor text."""
+    column = find(table, name)
     if not isinstance(column, Column) or column.dtype.kind not in "iufU":
         raise CatalogueError(f"{name}: not integers or text; choose another column as the id")
     if column.dtype.kind == "f":
@@ -228,7 +296,7 @@ def _id_column(table: Table, name: str) -> Column:
 
 
 def _identifiers(table: Table, name: str | None) -> Table:
-    first = [_id_column(table, name)] if name is not None and _matches(table, name) else []
+    first = [id_column(table, name)] if name is not None and matches(table, name) else []
     names = [column.name for column in first]
     for known, column in table.columns.items():
         plain = isinstance(column, Column) and column.ndim == 1 and column.dtype.kind in "iuU"

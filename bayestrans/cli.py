@@ -29,8 +29,9 @@ from . import (
 )
 from .calibration import describe
 from .catalogue import check_writable, write_table
+from .cli_surveys import add_commands
 from .demo import demo
-from .files import whole, write_text
+from .files import same, whole, write_text
 from .neighbours import CLASSES
 from .sample import Method
 from .store import check_target
@@ -73,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fit(options: argparse.Namespace) -> int:
+    _refuse_inputs(options.out, options.pairs, options.spec)
     check_target(options.out, overwrite=options.overwrite)
     spec = Spec.from_toml(options.spec)
     pairs = read_pairs(options.pairs, spec)
@@ -99,6 +101,12 @@ def _fit(options: argparse.Namespace) -> int:
     return int(options.strict and bool(diagnosis.warnings))
 
 
+def _refuse_inputs(out: str | Path, *inputs: str) -> None:
+    """Refuse an output that is an input too, which --overwrite would destroy."""
+    if any(same(out, path) for path in inputs):
+        raise ValueError(f"{out}: the output is also an input; give it another name")
+
+
 def _method(options: argparse.Namespace) -> Method:
     chosen: dict[str, object] = {}
     if options.steps is not None:
@@ -117,6 +125,7 @@ def _method(options: argparse.Namespace) -> Method:
 
 
 def _translate(options: argparse.Namespace) -> int:
+    _refuse_inputs(options.out, options.model, options.catalogue)
     posterior = load(options.model)
     result = translate(
         posterior,
@@ -145,15 +154,21 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _diagnose(options: argparse.Namespace) -> int:
-    diagnosis = diagnose(load(options.model))
+    posterior = load(options.model)
     if options.out is not None:
         folder = Path(options.out)
+        if folder.exists() and not folder.is_dir():
+            raise FileExistsError(f"{folder} is a file; give a folder to write to")
+        tree, text = folder / "diagnosis.nc", folder / "diagnosis.txt"
         folder.mkdir(parents=True, exist_ok=True)
-        target = folder / "diagnosis.nc"
-        check_target(target, overwrite=options.overwrite)
-        with whole(target) as partial:
+        for target in (tree, text):
+            _refuse_inputs(target, options.model)
+            check_target(target, overwrite=options.overwrite)
+    diagnosis = diagnose(posterior)
+    if options.out is not None:
+        with whole(tree) as partial:
             diagnosis.tree.to_netcdf(partial, engine="h5netcdf")
-        write_text(folder / "diagnosis.txt", f"{diagnosis}\n")
+        write_text(text, f"{diagnosis}\n")
     print(diagnosis)
     return int(options.strict and bool(diagnosis.warnings))
 
@@ -161,6 +176,7 @@ def _diagnose(options: argparse.Namespace) -> int:
 def _support(options: argparse.Namespace) -> int:
     posterior = load(options.model)
     if options.out is not None:
+        _refuse_inputs(options.out, options.model, options.catalogue)
         check_writable(options.out, overwrite=options.overwrite)
     found = support(posterior, options.catalogue)
     if options.out is not None:
@@ -185,6 +201,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"bayestrans {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    add_commands(commands, _command)
     _add_fit(commands)
     _add_translate(commands)
 

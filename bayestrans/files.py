@@ -27,6 +27,13 @@ def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def same(path: str | os.PathLike[str], other: object) -> bool:
+    """Say whether two paths lead to one file; what is no path is no file."""
+    if not isinstance(other, str | os.PathLike):
+        return False
+    return Path(path).exists() and Path(other).exists() and Path(path).samefile(other)
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a text file whole, replacing what was there."""
     with whole(path) as partial:

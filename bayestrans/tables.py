@@ -4,43 +4,55 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import astropy.units as u
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
-from astropy.io import fits
-from astropy.table import Column, MaskedColumn, Table, meta
+from astropy.io.votable.exceptions import W46, W51
+from astropy.table import Column, MaskedColumn, Table
 from astropy.utils.exceptions import AstropyWarning
 from astropy.utils.masked import Masked
 from numpy.typing import NDArray
 
-from .files import whole
+from .arrow import from_frame, from_objects
+from .files import same, whole
+from .formats import FORMATS, NULL, READERS, WRITERS, format_of
+from .layout import COMMON, CatalogueError, Layout, Values, plain
 from .pairs import PairsError
 
-#: What FITS writers put for "no value" among 64-bit integers.
-NULL = np.iinfo(np.int64).min
+__all__ = [
+    "COMMON",
+    "FORMATS",
+    "NULL",
+    "READERS",
+    "WRITERS",
+    "CatalogueError",
+    "Layout",
+    "Source",
+    "Values",
+    "check_writable",
+    "digest",
+    "named",
+    "plain",
+    "read_table",
+    "write_table",
+]
+
 type Source = str | os.PathLike[str] | Table | pd.DataFrame
-type Values = tuple[NDArray[Any], NDArray[np.bool_]]  # with a mask, True where missing
 
 
-class CatalogueError(ValueError):
-    """A table that cannot be used or written, with what to change."""
-
-
-def read_table(source: Source) -> Table:
+def read_table(source: Source, layout: Layout = COMMON) -> Table:
     """Read a table: native byte order, exact integers, clean text, masks kept.
 
-    A file is read by its suffix (FITS: the first table in it). A table in
-    memory stays as it is; columns are copied only where they change. Missing
-    integers are masked and never become floats; empty text is missing.
+    A file is read by its suffix (FITS: the first table in it, unless the layout
+    names others). A table in memory stays as it is; columns are copied only where
+    they change. Missing integers are masked and never become floats; empty text
+    is missing.
 
     Raises
     ------
@@ -49,19 +61,35 @@ def read_table(source: Source) -> Table:
     """
     if isinstance(source, Table):
         return _tidy(Table(source, copy=False, copy_indices=False))
+    if not isinstance(source, str | os.PathLike | pd.DataFrame):
+        found = f"the table is a {type(source).__name__}"
+        raise CatalogueError(f"{found}; give a path, an astropy Table or a DataFrame")
     with named(source), warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
         warnings.filterwarnings("error", message=".*truncated")
-        kind = "a table" if isinstance(source, pd.DataFrame) else _format_of(Path(source))
-        try:
-            if isinstance(source, pd.DataFrame):
-                return _tidy(_from_arrow(_frame_to_arrow(source)))
-            return _tidy(READERS[kind](Path(source)))
-        except (CatalogueError, MemoryError):
-            raise
-        except Exception as error:
-            remedy = "check that it is complete and its suffix right"
-            raise CatalogueError(f"unreadable as {kind} ({_short(error)}); {remedy}") from error
+        for changed in (W46, W51):  # text cut short, numbers cut to their type
+            warnings.simplefilter("error", changed)
+        if isinstance(source, pd.DataFrame):
+            with _explained("a table", "check the types of its columns"):
+                return _tidy(from_frame(source))
+        path, kind = Path(source), format_of(Path(source))
+        with _explained(kind, "check that it is complete and its suffix right", path):
+            return _tidy(READERS[kind](path, layout))
+
+
+@contextmanager
+def _explained(kind: str, remedy: str, path: Path | None = None) -> Iterator[None]:
+    """Turn whatever a reader raises into one sentence."""
+    try:
+        yield
+    except CatalogueError:
+        raise
+    except MemoryError as error:  # damage may declare any number of rows
+        reason = "it asks for more memory than there is"
+        raise CatalogueError(f"unreadable as {kind} ({reason}); {remedy}") from error
+    except Exception as error:
+        reason = _short(error, path)
+        raise CatalogueError(f"unreadable as {kind} ({reason}); {remedy}") from error
 
 
 def write_table(table: Table, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -88,9 +116,16 @@ def write_table(table: Table, path: str | os.PathLike[str], *, overwrite: bool =
         raise CatalogueError(f"{path}: {reason}; nothing was changed") from error
 
 
-def check_writable(path: str | os.PathLike[str], *, overwrite: bool) -> None:
-    """Raise, before any long work, what `write_table` would raise about the path."""
+def check_writable(
+    path: str | os.PathLike[str], *, overwrite: bool, sources: Iterable[object] = ()
+) -> None:
+    """Raise, before any long work, what `write_table` would raise about the path.
+
+    With ``sources``, the files that are read, also where the path is one of them.
+    """
     path = Path(path)
+    if any(same(path, source) for source in sources):
+        raise CatalogueError(f"{path}: the output is also an input; give it another name")
     if path.suffix.lower() not in FORMATS:
         raise CatalogueError(f"{path}: unknown suffix {path.suffix!r}; use {', '.join(FORMATS)}")
     if not path.parent.is_dir():
@@ -105,7 +140,7 @@ def digest(source: Source) -> str:
     """Return the SHA-256, in hexadecimal, of a file's bytes or of a table's columns."""
     if isinstance(source, str | os.PathLike):
         with named(source):
-            _format_of(Path(source))
+            format_of(Path(source))
             with open(source, "rb") as stream:
                 return hashlib.file_digest(stream, "sha256").hexdigest()
     total = hashlib.sha256()
@@ -117,11 +152,6 @@ def digest(source: Source) -> str:
     return total.hexdigest()
 
 
-def plain(column: Any) -> Values:
-    """Return the values as they lie under the mask, and the mask."""
-    return np.asarray(np.ma.getdata(column)), np.ma.getmaskarray(column)
-
-
 def _tidy(table: Table) -> Table:
     """Bring the columns to native byte order and their text to clean unicode."""
     for name, column in list(table.columns.items()):
@@ -130,6 +160,10 @@ def _tidy(table: Table) -> Table:
         if not isinstance(column, Column):
             continue
         values, mask = plain(column)
+        if values.dtype.names is not None:  # a record in each row
+            continue
+        if values.dtype.kind == "O" and values.ndim == 1:
+            values, mask = from_objects(values, mask)
         if values.dtype.kind in "SUO":
             values, mask = _clean_text(values, mask)
         if not values.dtype.isnative:
@@ -158,150 +192,6 @@ def _clean_text(values: NDArray[Any], mask: NDArray[np.bool_]) -> Values:
     return values, mask | (values == "")
 
 
-def _frame_to_arrow(frame: pd.DataFrame) -> pa.Table:
-    frame = frame.reset_index() if any(frame.index.names) else frame
-    native = {
-        name: kind.newbyteorder("=")
-        for name, kind in frame.dtypes.items()
-        if isinstance(kind, np.dtype) and not kind.isnative
-    }
-    return pa.Table.from_pandas(frame.astype(native), preserve_index=False)
-
-
-def _from_arrow(arrow: pa.Table) -> Table:
-    names = [name.strip() for name in arrow.column_names]
-    for name in names:
-        if names.count(name) > 1:
-            raise CatalogueError(f"two columns are called {name!r}; rename or remove one")
-    columns = map(_from_arrow_column, arrow.columns)
-    return Table(dict(zip(names, columns, strict=True)), copy=False)
-
-
-def _from_arrow_column(column: pa.ChunkedArray) -> Column:
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    kind, mask = column.type, column.is_null().to_numpy()
-    if pa.types.is_null(kind):
-        values = np.full(len(column), np.nan)
-    elif pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        values = column.fill_null(False if pa.types.is_boolean(kind) else 0).to_numpy()
-    elif pa.types.is_nested(kind):
-        rows = column.to_pylist()
-        widths = {len(row) if isinstance(row, list) else None for row in rows}
-        even = len(widths) == 1 and None not in widths  # else they stay objects
-        values = np.array(rows) if even else np.fromiter(rows, object, len(rows))
-    else:
-        values = (column if pa.types.is_binary(kind) else column.cast("string")).to_numpy()
-    return MaskedColumn(values, mask=mask) if mask.any() else Column(values)
-
-
-def _to_arrow(table: Table) -> pa.Table:
-    arrays = {}
-    for name, column in table.columns.items():
-        values, mask = plain(column)
-        arrays[name] = pa.array(values.ravel(), mask=mask.ravel())
-        for width in values.shape[:0:-1]:
-            arrays[name] = pa.FixedSizeListArray.from_arrays(arrays[name], width)
-    return pa.table(arrays)
-
-
-def _format_of(path: Path) -> str:
-    if path.is_dir():
-        raise CatalogueError("this is a folder; give the path of one file")
-    if not path.exists():
-        raise CatalogueError("there is no such file; check the path")
-    if path.stat().st_size == 0:
-        raise CatalogueError("the file is empty (0 bytes); fetch or write it again")
-    suffix = (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
-    if suffix not in FORMATS:
-        raise CatalogueError(f"unknown suffix {suffix!r}; use {', '.join(FORMATS)}")
-    return FORMATS[suffix]
-
-
-def _read_fits(path: Path) -> Table:
-    with fits.open(path) as hdus:
-        for hdu in hdus:
-            if isinstance(hdu, (fits.BinTableHDU, fits.TableHDU)):
-                return Table.read(hdu, format="fits")
-    raise CatalogueError("the FITS file holds no table, or is cut short; fetch it again")
-
-
-def _read_csv(path: Path) -> Table:
-    with pa.input_stream(path) as stream:  # unpacks .gz, as read_csv does
-        header = stream.read(65_536).partition(b"\n")[0].decode()
-    for sign, name in {"|": "'|'", ";": "';'", "\t": "tabs"}.items():
-        if sign in header and "," not in header:
-            raise CatalogueError(f"the columns are separated by {name}; separate them by commas")
-    return _from_arrow(pa.csv.read_csv(path))
-
-
-def _read_parquet(path: Path) -> Table:
-    arrow = pa.parquet.ParquetFile(path).read()
-    header = (arrow.schema.metadata or {}).get(b"table_meta_yaml", b"").decode()
-    if "__serialized_columns__" in header:  # quantities and masks as astropy itself writes them
-        return Table.read(path, format="parquet")
-    table = _from_arrow(arrow)
-    if header:
-        content = meta.get_header_from_yaml(header.split("\n"))
-        table.meta.update(content.get("meta", {}))
-        for item in content["datatype"]:
-            for key in {"unit", "description", "meta"} & item.keys():
-                setattr(table[item["name"]], key, item[key])
-    return table
-
-
-def _write_parquet(table: Table, path: Path) -> None:
-    header = {"table_meta_yaml": "\n".join(meta.get_yaml_from_table(table))}
-    pa.parquet.write_table(_to_arrow(table).replace_schema_metadata(header), path)
-
-
-def _write_fits(table: Table, path: Path) -> None:
-    table = _with_units_of(table, "fits")
-    for name, column in table.columns.items():
-        if isinstance(column, MaskedColumn) and column.dtype.kind in "biu":
-            if column.max() > np.iinfo(np.int64).max:
-                raise CatalogueError(f"{name}: FITS has no gaps in such integers; write .parquet")
-            table[name] = column.astype(np.int64)
-            table[name].fill_value = NULL
-    hdu = fits.table_to_hdu(table)
-    for position, column in enumerate(table.itercols(), start=1):
-        for key, text in (("TCOMM", column.description), ("TUCD", column.meta.get("ucd"))):
-            if text:
-                hdu.header[f"{key}{position}"] = text.encode("ascii", "replace").decode()
-    hdu.writeto(path)
-
-
-def _with_units_of(table: Table, standard: str) -> Table:
-    """Drop the units that a standard does not know, such as dex."""
-    for column in table.itercols():
-        try:
-            if column.unit is not None:
-                u.Unit(column.unit.to_string(standard), format=standard)
-        except ValueError:
-            column.unit = None
-    return table
-
-
-def _write_csv(table: Table, path: Path) -> None:
-    pa.csv.write_csv(_to_arrow(table), path, pa.csv.WriteOptions(quoting_style="needed"))
-
-
-FORMATS = {
-    **{".parquet": "Parquet", ".csv": "CSV", ".ecsv": "ECSV", ".fits": "FITS", ".fit": "FITS"},
-    **{".vot": "VOTable", ".votable": "VOTable", ".xml": "VOTable"},
-}
-READERS: dict[str, Callable[[Path], Table]] = {
-    **{"Parquet": _read_parquet, "CSV": _read_csv, "FITS": _read_fits},
-    "ECSV": lambda path: Table.read(path, format="ascii.ecsv"),
-    "VOTable": lambda path: Table.read(path, format="votable", table_id=0, use_names_over_ids=True),
-}
-WRITERS: dict[str, Callable[[Table, Path], None]] = {
-    **{"Parquet": _write_parquet, "CSV": _write_csv, "FITS": _write_fits},
-    "ECSV": lambda table, path: table.write(path, format="ascii.ecsv"),
-    "VOTable": lambda table, path: _with_units_of(table, "vounit").write(path, format="votable"),
-}
-
-
 @contextmanager
 def named(source: Source) -> Iterator[None]:
     """Put the file's path, once, before what is said about its content."""
@@ -309,11 +199,18 @@ def named(source: Source) -> Iterator[None]:
         yield
     except (CatalogueError, PairsError) as error:
         prefix = f"{Path(source)}: " if isinstance(source, str | os.PathLike) else ""
-        if str(error).startswith(prefix):
+        said = _printable(str(error))  # names of columns come from the file too
+        if str(error) == said and said.startswith(prefix):
             raise
-        raise type(error)(prefix + str(error)) from error.__cause__
+        raise type(error)(prefix + said.removeprefix(prefix)) from error.__cause__
 
 
-def _short(error: Exception) -> str:
+def _short(error: Exception, path: Path | None = None) -> str:
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return "".join(c if c.isprintable() else "?" for c in first[:150])
+    first = re.sub(r"^(None|\?):(\d+):\d+:", r"line \2:", first)  # as VOTables have it
+    first = first.replace(f"{path}", path.name if path else "")  # the path is said already
+    return _printable(first[:150])
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)

@@ -437,7 +437,7 @@ def test_a_column_that_is_not_numeric_is_refused():
     table = Table({"x": ["5000", "--"], "on": [True, False], "y": [1.0, 2.0]})
     table["sky"] = SkyCoord([1, 2], [3, 4], unit="deg")
     assert refusal(read_inputs, table, one("x")) == (
-        "x: not numeric (the first value is '5000'); give a column of numbers"
+        "x: not numeric (row 1 holds '--'); give a column of numbers"
     )
     assert "on: not numeric" in refusal(read_inputs, table, one("on"))
     assert "sky: not numeric" in refusal(read_inputs, table, one("sky"))

@@ -1,0 +1,205 @@
+"""What comes by way of Arrow: CSV, Parquet and data frames."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import astropy.units as u
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+from astropy.io import votable
+from astropy.table import Column, MaskedColumn, Table, meta
+from numpy.typing import NDArray
+
+from .layout import CatalogueError, Layout, Values, plain, refuse_twice, unpacked
+
+#: Bytes in which the first lines of a text file must end.
+HEAD = 65_536
+#: Spellings of "no value" among the identifiers of a CSV file.
+NULLS = pa.array(["", "NA", "N/A", "n/a", "NULL", "null", "NaN", "nan", "None"])
+#: Where the standard for VOTable in Parquet keeps the description of the columns.
+VOPARQUET = b"IVOA.VOTable-Parquet.content"
+
+
+def from_frame(frame: pd.DataFrame) -> Table:
+    """Return a data frame, with its index if that has a name, as a table."""
+    frame = frame.reset_index() if any(frame.index.names) else frame
+    refuse_twice(map(str, frame.columns))
+    native = {
+        name: kind.newbyteorder("=")
+        for name, kind in frame.dtypes.items()
+        if isinstance(kind, np.dtype) and not kind.isnative
+    }
+    return _from_arrow(pa.Table.from_pandas(frame.astype(native), preserve_index=False))
+
+
+def from_objects(values: NDArray[Any], mask: NDArray[np.bool_]) -> Values:
+    """Return objects as what they all are (integers, text, ...), or as they came."""
+    try:
+        arrow = pa.array(values, mask=mask, from_pandas=True)  # None and NaN are missing
+    except (pa.ArrowException, ValueError, TypeError, NotImplementedError, OverflowError):
+        return values, mask
+    tests = ("boolean", "integer", "floating", "string", "binary")
+    if not any(getattr(pa.types, f"is_{test}")(arrow.type) for test in tests):
+        return values, mask
+    return plain(_from_arrow_column(pa.chunked_array([arrow])))
+
+
+def _from_arrow(arrow: pa.Table) -> Table:
+    names = [name.strip() for name in arrow.column_names]
+    refuse_twice(names)
+    columns = map(_from_arrow_column, arrow.columns)
+    return Table(dict(zip(names, columns, strict=True)), copy=False)
+
+
+def _from_arrow_column(column: pa.ChunkedArray) -> Column:
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    kind, mask = column.type, column.is_null().to_numpy()
+    if pa.types.is_null(kind):
+        values = np.full(len(column), np.nan)
+    elif pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        values = column.fill_null(False if pa.types.is_boolean(kind) else 0).to_numpy()
+    elif (
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    ):
+        values, mask = _from_lists(column, mask)
+    elif pa.types.is_nested(kind):
+        values = np.fromiter(column.to_pylist(), object, len(column))
+    else:
+        values = (column if pa.types.is_binary(kind) else column.cast("string")).to_numpy()
+    return MaskedColumn(values, mask=mask) if mask.any() else Column(values)
+
+
+def _from_lists(column: pa.ChunkedArray, mask: NDArray[np.bool_]) -> Values:
+    """Return lists of one length as the rows of a matrix, others as objects."""
+    widths = set(pc.unique(pc.list_value_length(column).drop_null()).to_pylist())
+    if pa.types.is_fixed_size_list(column.type):
+        widths.add(column.type.list_size)
+    if len(widths) > 1:
+        return np.fromiter(column.to_pylist(), object, len(column)), mask
+    flat = _from_arrow_column(pa.chunked_array([pc.list_flatten(column.combine_chunks())]))
+    width = widths.pop() if widths else 0
+    shape = (len(column), width, *flat.shape[1:])
+    values, gaps = np.zeros(shape, flat.dtype), np.ones(shape, bool)
+    within = (int((~mask).sum()), *shape[1:])
+    values[~mask], gaps[~mask] = (part.reshape(within) for part in plain(flat))
+    return values, gaps
+
+
+def _to_arrow(table: Table) -> pa.Table:
+    arrays = {}
+    for name, column in table.columns.items():
+        values, mask = plain(column)
+        arrays[name] = pa.array(values.ravel(), mask=mask.ravel())
+        for width in values.shape[:0:-1]:
+            arrays[name] = pa.FixedSizeListArray.from_arrays(arrays[name], width)
+    return pa.table(arrays)
+
+
+def read_csv(path: Path, layout: Layout) -> Table:
+    """Read comma-separated text, identifiers to their last digit."""
+    with unpacked(path) as stream:
+        head = stream.read(HEAD)
+    if not head.strip():
+        raise CatalogueError("the file holds blanks only; fetch or write it again")
+    first, second, *_ = [*head.splitlines(), b"", b""]
+    header = first.decode("utf-8-sig")
+    separator = layout.separator if layout.separator in header else ","
+    _check_separator(separator, header, second.decode("utf-8", "replace"))
+    names = next(csv.reader([header], delimiter=separator), [])
+    text = {name for name in names if name.strip() in layout.text}
+    ids = {name for name in names if name.strip().lower().endswith("id")} - text
+    options = pa.csv.ConvertOptions(
+        column_types=dict.fromkeys(text | ids, pa.string()),
+        timestamp_parsers=["\x01"],  # none that fits: times stay the text that they are
+    )
+    source: Any = path
+    if path.suffix.lower() == ".gz":
+        with unpacked(path) as stream:
+            source = pa.BufferReader(stream.read())
+    elif len(head) < HEAD and b"\n" not in head:  # names alone, which may lack their end
+        source = pa.BufferReader(head + b"\n")
+    # In a table of one column an empty line is a gap.
+    parse = pa.csv.ParseOptions(delimiter=separator, ignore_empty_lines=len(names) > 1)
+    arrow = pa.csv.read_csv(source, parse_options=parse, convert_options=options)
+    for position, name in enumerate(arrow.column_names):
+        if name in ids:
+            arrow = arrow.set_column(position, name, _exact(arrow.column(position)))
+    return _from_arrow(arrow)
+
+
+def _exact(text: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return identifiers as integers where these keep every digit, 007 and 2**63 too."""
+    text = pc.utf8_trim_whitespace(text)
+    text = pc.if_else(pc.is_in(text, NULLS), None, text)
+    if pc.any(pc.match_substring_regex(text, r"^0\d")).as_py():
+        return text
+    for kind in (pa.int64(), pa.uint64(), pa.float64()):
+        try:
+            return text.cast(kind)
+        except pa.ArrowInvalid:
+            continue
+    return text
+
+
+def _check_separator(separator: str, header: str, row: str) -> None:
+    if separator in header:
+        return
+    found = [
+        name for sign, name in {"|": "'|'", ";": "';'", "\t": "tabs"}.items() if sign in header
+    ]
+    if header.startswith("#"):
+        raise CatalogueError("the first line is a comment; remove what precedes the columns' names")
+    if not found and len(row.split()) == len(header.split()) > 1:
+        found = ["blanks"]
+    if found:
+        raise CatalogueError(f"the columns are separated by {found[0]}; separate them by commas")
+
+
+def write_csv(table: Table, path: Path) -> None:
+    """Write the values, without units or descriptions."""
+    pa.csv.write_csv(_to_arrow(table), path, pa.csv.WriteOptions(quoting_style="needed"))
+
+
+def read_parquet(path: Path, _: Layout) -> Table:
+    """Read Parquet with the units that astropy, VOTable or Arrow keep in it."""
+    arrow = pa.parquet.ParquetFile(path).read()
+    known = arrow.schema.metadata or {}
+    header = known.get(b"table_meta_yaml", b"").decode()
+    if "__serialized_columns__" in header:  # quantities and masks as astropy itself writes them
+        return Table.read(path, format="parquet")
+    table = _from_arrow(arrow)
+    for name, field in zip(table.colnames, arrow.schema, strict=True):
+        if unit := (field.metadata or {}).get(b"unit"):
+            table[name].unit = u.Unit(unit.decode(), parse_strict="silent")
+    if VOPARQUET in known:
+        _describe(table, known[VOPARQUET])
+    if header:
+        content = meta.get_header_from_yaml(header.split("\n"))
+        table.meta.update(content.get("meta", {}))
+        for item in content["datatype"]:
+            for key in {"unit", "description", "meta"} & item.keys():
+                setattr(table[item["name"]], key, item[key])
+    return table
+
+
+def _describe(table: Table, xml: bytes) -> None:
+    """Take the units of the columns from the VOTable within a Parquet file."""
+    for field in votable.parse(io.BytesIO(xml)).get_first_table().fields:
+        if field.name in table.colnames:
+            table[field.name].unit = field.unit
+            table[field.name].description = field.description
+
+
+def write_parquet(table: Table, path: Path) -> None:
+    """Write Parquet with units and descriptions as astropy keeps them."""
+    header = {"table_meta_yaml": "\n".join(meta.get_yaml_from_table(table))}
+    pa.parquet.write_table(_to_arrow(table).replace_schema_metadata(header), path)
