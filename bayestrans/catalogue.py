@@ -16,7 +16,7 @@ import numpy as np
 from astropy.table import Column, Table
 from numpy.typing import NDArray
 
-from .pairs import Floats, Pairs
+from .pairs import Floats, Pairs, PairsError
 from .spec import Input, Output, Spec
 from .tables import (
     NULL,
@@ -97,6 +97,11 @@ def read_pairs(source: Source, spec: Spec) -> Pairs:
         spec's (said once, on the log ``bayestrans``), an error column without one
         in that of its value.
 
+    Returns
+    -------
+    Pairs
+        Stars without any input or any output are left out and counted on the log.
+
     Raises
     ------
     CatalogueError
@@ -112,9 +117,25 @@ def read_pairs(source: Source, spec: Spec) -> Pairs:
         x, x_err, assumed_x = _quantities(table, spec.inputs)
         y, y_err, assumed_y = _quantities(table, spec.outputs)
         assumed = assumed_x | assumed_y
-        pairs = Pairs(spec, x, x_err, y, y_err, _ids(table, spec.id), assumed)
+        ids, rows = _ids(table, spec.id), _useful(x, y)
+        pairs = Pairs(spec, x[rows], x_err[rows], y[rows], y_err[rows], ids[rows], assumed)
+        _say_dropped(source, len(rows) - len(pairs), len(rows))
     _say_assumed(source, assumed)
     return pairs
+
+
+def _useful(x: Floats, y: Floats) -> NDArray[np.bool_]:
+    """Say which rows (N,) hold an input and an output."""
+    for name, values in (("input", x), ("output", y)):
+        if not np.isfinite(values).any():
+            raise PairsError(f"no star has any {name}; are its columns all empty?")
+    return np.isfinite(x).any(axis=1) & np.isfinite(y).any(axis=1)
+
+
+def _say_dropped(source: Source, count: int, total: int) -> None:
+    if count:
+        name = f"{source}: " if isinstance(source, str | os.PathLike) else ""
+        log.warning(f"{name}{count} of {total} stars have no input or no output and are left out")
 
 
 def read_inputs(source: Source, spec: Spec) -> Inputs:
@@ -197,7 +218,8 @@ def _example(column: Any) -> str:
             float("nan" if value is np.ma.masked else value)
         except (TypeError, ValueError):
             return f" (row {row} holds {str(value)[:40]!r})"
-    return f" but {column.dtype}" if isinstance(column, Column) else ""
+    kinds = {"U": "numbers written as text", "b": "true or false"}
+    return f" but {kinds.get(column.dtype.kind, column.dtype)}"
 
 
 def find(table: Table, name: str) -> Any:
@@ -209,7 +231,8 @@ def find(table: Table, name: str) -> Any:
     if not found:
         folded = {known.lower(): known for known in table.colnames}
         near = [folded[n] for n in difflib.get_close_matches(name.lower(), folded)]
-        hint = f"the nearest are {', '.join(near)}" if near else "none has a similar name"
+        some = ", ".join(table.colnames[:10]) + ("" if len(table.colnames) <= 10 else ", ...")
+        hint = f"the nearest are {', '.join(near)}" if near else f"the table has {some or 'none'}"
         raise CatalogueError(f"there is no column {name!r}; {hint}")
     if len(found) > 1:
         both = " and ".join(found)
@@ -224,7 +247,9 @@ def find(table: Table, name: str) -> Any:
     if column.dtype.kind == "O":
         what = f"the rows of {found[0]} hold lists of different lengths"
         raise CatalogueError(f"{name}: {what}; name another column")
-    each = " x ".join(map(str, column.shape[1:])) or "1"
+    if column.ndim == 1:
+        raise CatalogueError(f"{name}: {found[0]} is no vector; name it without [{index}]")
+    each = " x ".join(map(str, column.shape[1:]))
     remedy = f"name one of them, as {found[0]}[0]" if column.ndim == 2 else "name another column"
     raise CatalogueError(f"{name}: each row of {found[0]} holds {each} values; {remedy}")
 
@@ -289,9 +314,11 @@ def id_column(table: Table, name: str) -> Column:
     if column.dtype.kind == "f":
         values, mask = plain(column)
         values, limit = values[~mask & np.isfinite(values)], 2 ** (np.finfo(column.dtype).nmant + 1)
-        if (np.abs(values) >= limit).any() or (values % 1 != 0).any():
+        bad = int(((np.abs(values) >= limit) | (values % 1 != 0)).sum())
+        if bad:
             what = f"fractions or numbers beyond {limit} in {column.dtype}, which loses digits"
-            raise CatalogueError(f"{name}: {what}; store the ids as 64-bit integers or text")
+            count = f"{bad} of {len(column)} are {what}"
+            raise CatalogueError(f"{name}: {count}; store the ids as 64-bit integers or text")
     return column
 
 

@@ -141,8 +141,8 @@ def _translate(options: argparse.Namespace) -> int:
     for name in CLASSES:
         count = int((result["support_class"] == name).sum())
         print(f"  {name:8s}{count:10d}  ({100 * count / max(1, len(result)):.1f} %)")
-    unanswered = (result["flags"] & 1 > 0).sum()
-    print(f"  without an answer, an input missing: {unanswered}")
+    for bit, text in ((1, "with an input missing, wider"), (16, "without any input, no answer")):
+        print(f"  {text}: {(result['flags'] & bit > 0).sum()}")
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,10 @@ Floats = NDArray[np.float64]
 
 #: Numbers of components that are tried; the Bayesian information criterion chooses.
 COMPONENTS = (1, 2, 4, 8)
+#: Stars fall into kinds by what they lack if so few kinds hold this share of them.
+MOST_KINDS, KINDS_HOLD = 6, 0.95
+#: A kind is at least this share of the stars.
+SMALLEST_KIND = 0.02
 #: More stars than this say nothing new about a density this smooth.
 MOST_STARS = 2000
 ROUNDS = 50
@@ -40,21 +44,28 @@ class Density:
     mean : (C, F) array
     covariance : (C, F, F) array
         In the scaled units of the features.
+    kinds : (Q, G) array of 0 and 1
+        Which of the first G features the stars of each group lack, where there are a
+        few such groups.
     """
 
     weight: Floats
     mean: Floats
     covariance: Floats
+    kinds: NDArray[np.int64]
 
     @classmethod
-    def learn(cls, z: Floats) -> Density:
-        """Learn from features (N, F) with NaN where missing."""
-        z = z[np.isfinite(z).any(axis=1)]
+    def learn(cls, z: Floats, n_kinds: int | None = None) -> Density:
+        """Learn from features (N, F) with NaN where missing.
+
+        Of those the first ``n_kinds`` (by default all) say of which kind a star is.
+        """
+        kinds = _kinds(~np.isfinite(z[:, :n_kinds]))
         if len(z) > MOST_STARS:
             z = z[np.random.default_rng(0).choice(len(z), MOST_STARS, replace=False)]
         width = z.shape[1]
         nothing = np.zeros(width)
-        start = cls(np.ones(1), nothing[None], np.eye(width)[None])
+        start = cls(np.ones(1), nothing[None], np.eye(width)[None], kinds)
         best, least = start, np.inf
         for count in COMPONENTS:
             if count > 1 and len(z) < 5 * count * width:
@@ -95,6 +106,18 @@ class Density:
         return cls(**arrays)
 
 
+def _kinds(missing: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return what the kinds of stars lack; one kind where stars do not fall into a few.
+
+    Subsets of a survey often lack different columns, and differ in more than that.
+    """
+    patterns, counts = np.unique(missing, axis=0, return_counts=True)
+    large = counts >= SMALLEST_KIND * len(missing)
+    if large.sum() <= MOST_KINDS and counts[large].sum() >= KINDS_HOLD * len(missing):
+        return patterns[large].astype(np.int64)
+    return np.zeros((1, missing.shape[1]), dtype=np.int64)
+
+
 def _maximise(z: Floats, count: int, start: Density) -> tuple[Density, float]:
     """Return the mixture of so many components, and its log likelihood of what is seen.
 
@@ -106,7 +129,7 @@ def _maximise(z: Floats, count: int, start: Density) -> tuple[Density, float]:
     share = np.eye(count)[label]
     _, _, scatter, _ = _expect(z, start)
     every = np.repeat(filled[:, None], count, axis=1)
-    found = _from_shares(share, every, scatter.sum(axis=0) / count, usual)
+    found = _from_shares(start, share, every, scatter.sum(axis=0) / count, usual)
     fit = -np.inf
     for _ in range(ROUNDS):
         before = fit
@@ -114,11 +137,13 @@ def _maximise(z: Floats, count: int, start: Density) -> tuple[Density, float]:
         fit = float(density.sum())
         if fit - before < 1e-4 * len(z):
             break
-        found = _from_shares(share, every, scatter, usual)
+        found = _from_shares(found, share, every, scatter, usual)
     return found, fit
 
 
-def _from_shares(share: Floats, filled: Floats, scatter: Floats, usual: Floats) -> Density:
+def _from_shares(
+    old: Density, share: Floats, filled: Floats, scatter: Floats, usual: Floats
+) -> Density:
     """Return the components that best explain shares (N, C) of completed stars (N, C, F).
 
     ``scatter`` (C, F, F) is the conditional covariance of what is missing, summed over
@@ -130,7 +155,9 @@ def _from_shares(share: Floats, filled: Floats, scatter: Floats, usual: Floats) 
     square = (away * share.T[:, None]) @ np.swapaxes(away, 1, 2) + scatter
     covariance = (square + PRIOR_STARS * usual) / (total + PRIOR_STARS)[:, None, None]
     covariance += FLOOR * np.eye(filled.shape[2])
-    return Density((total + 1.0) / (total + 1.0).sum(), mean, covariance)
+    return replace(
+        old, weight=(total + 1.0) / (total + 1.0).sum(), mean=mean, covariance=covariance
+    )
 
 
 def _expect(z: Floats, density: Density) -> tuple[Floats, Floats, Floats, Floats]:

@@ -59,7 +59,36 @@ class Gaps(NamedTuple):
     def learn(cls, scaler: Scaler, pairs: Pairs) -> Gaps:
         """Learn the density from training stars."""
         z = _features(scaler, pairs.x, pairs.x_err)
-        return cls(scaler, Density.learn(np.hstack([z, _outputs(scaler, pairs.y)])))
+        return cls(scaler, Density.learn(np.hstack([z, _outputs(scaler, pairs.y)]), z.shape[1]))
+
+    def features(
+        self, x: Floats, x_err: Floats, inputs: tuple[int, ...], kind: NDArray[np.int64]
+    ) -> Floats:
+        """Return what a network sees (..., N, F) of completed stars (..., N, D).
+
+        Beside their scaled numbers that is their kind, by what they lacked (N,).
+        """
+        lead, wide = x.shape[:-1], x.shape[-1]
+        z = self.scaler.features(x.reshape(-1, wide), x_err.reshape(-1, wide), inputs)
+        marks = np.broadcast_to(self._marks(kind), (*lead, self._n_marks))
+        return np.concatenate([z.reshape(*lead, z.shape[1]), marks], axis=-1)
+
+    def n_features(self, inputs: tuple[int, ...]) -> int:
+        """Return the number of features F that a network with these inputs sees."""
+        return self.scaler.n_features(inputs) + self._n_marks
+
+    def kind(self, x: Floats, x_err: Floats) -> NDArray[np.int64]:
+        """Return the kind of each star (N,) by the inputs and errors that it lacks."""
+        missing = ~np.isfinite(_features(self.scaler, x, x_err))
+        return np.argmin([(missing != one).sum(axis=1) for one in self.density.kinds], axis=0)
+
+    @property
+    def _n_marks(self) -> int:
+        return len(self.density.kinds) if len(self.density.kinds) > 1 else 0
+
+    def _marks(self, kind: NDArray[np.int64]) -> Floats:
+        """Return 1 for the kind of each star and -1 for the others (N, Q)."""
+        return np.where(kind[:, None] == np.arange(self._n_marks), 1.0, -1.0)
 
     def missing(self, x: Floats, x_err: Floats) -> NDArray[np.bool_]:
         """Say which stars (N,) lack an input or a quoted error in use."""
@@ -109,10 +138,8 @@ class Gaps(NamedTuple):
         """
         count = len(next(iter(draws.values())))
         drawn, drawn_err = self.draws(x, x_err, count)
-        lead = drawn.shape[:2]
-        flat, flat_err = (part.reshape(-1, x.shape[1]) for part in (drawn, drawn_err))
-        z = self.scaler.features(flat, flat_err, block.inputs).reshape(*lead, -1)
-        base = self.scaler.base(flat).reshape(*lead, -1)
+        z = self.features(drawn, drawn_err, block.inputs, self.kind(x, x_err))
+        base = self.scaler.base(drawn.reshape(-1, x.shape[1])).reshape(*drawn.shape[:2], -1)
         away = (base - self.scaler.base(self.expected(x, x_err)[0])) / self.scaler.delta_scale
         asked = (z, away[:, :, list(block.outputs)])
         features, moved = (jnp.asarray(np.swapaxes(part, 1, 2)) for part in asked)

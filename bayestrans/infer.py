@@ -183,6 +183,7 @@ def _record(pairs: Pairs, method: Method, seed: int, seconds: float) -> dict[str
     return {
         "stars": len(pairs),
         "missing_inputs": int(np.isnan(pairs.x).sum()),
+        "units_assumed": dict(pairs.assumed),
         "method": repr(method),
         "seed": seed,
         "fit_seconds": round(seconds, 1),

@@ -92,6 +92,7 @@ def _check_arrays(groups: dict[str, dict[str, NDArray]], spec: Spec) -> None:
         "weight": (count,),
         "mean": (count, used),
         "covariance": (count, used, used),
+        "kinds": (None, used - k),
     }
     baseline: Shapes = {"gram": (d + 1, d + 1), "cross": (d + 1, k), "square": (k, k)}
     probe: Shapes = {"x": (None, d), "x_err": (len(groups["probe"]["x"]), d)}
@@ -108,7 +109,7 @@ def _check_draws(posterior: Posterior) -> None:
     """Refuse draws that are not of these networks, or not equally many."""
     lead = next(iter(posterior.blocks[0].draws.values())).shape[:2]
     for block in posterior.blocks:
-        n_features = posterior.scaler.n_features(block.block.inputs)
+        n_features = posterior.gaps.n_features(block.block.inputs)
         shape = Shape.of(posterior.network, posterior.noise, len(block.block.outputs))
         expected = {n: lead + s for n, s in site_shapes(shape, n_features).items()}
         found = {name: values.shape for name, values in block.draws.items()}

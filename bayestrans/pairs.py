@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +57,7 @@ class Pairs:
         wide, tall = len(self.spec.inputs), len(self.spec.outputs)
         expected = {"x": (n, wide), "x_err": (n, wide), "y": (n, tall), "y_err": (n, tall)}
         for name, shape in expected.items():
-            array = np.asarray(getattr(self, name), dtype=np.float64)
+            array = plain_numbers(getattr(self, name), name)
             if array.shape != shape:
                 raise PairsError(f"{name} has shape {array.shape}; the spec asks for {shape}")
             good = np.isfinite(array) & ((array > 0) | ("err" not in name))
@@ -127,6 +128,15 @@ class Pairs:
         names, star = np.unique(self.ids, return_inverse=True)
         order = np.random.default_rng(seed).permutation(len(names))
         return order, star
+
+
+def plain_numbers(values: Any, name: str) -> Floats:
+    """Return plain numbers with masked ones missing; numpy forgets masks and units."""
+    if getattr(values, "unit", None) is not None:
+        raise PairsError(
+            f"{name} has the unit {values.unit}; give plain numbers in the units of the spec"
+        )
+    return np.asarray(np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan))
 
 
 def _refuse(bad: NDArray[np.bool_], what: str) -> None:

@@ -23,7 +23,7 @@ from .gaps import Gaps
 from .model import Noise, Shape
 from .neighbours import Neighbours
 from .network import Network
-from .pairs import Pairs
+from .pairs import Pairs, plain_numbers
 from .predictive import Mixture, calibrated, draw_noise, mixture, star_keys
 from .scale import Scaler
 from .spec import Block, Input, Output, Spec
@@ -195,7 +195,7 @@ class Posterior:
         shape = Shape.of(self.network, self.noise, len(block.block.outputs))
         flat, scatter = self._thinned(block, draws), self._scatter(block.block)
         with np.errstate(invalid="ignore", divide="ignore"):
-            z = self.scaler.features(x, x_err, block.block.inputs)
+            z = self.gaps.features(x, x_err, block.block.inputs, self.gaps.kind(x, x_err))
         whole = np.isfinite(z).all(axis=1)
         partly = ~whole & np.isfinite(x).any(axis=1)
         filled, _ = self.gaps.expected(x, x_err)
@@ -245,14 +245,14 @@ class Posterior:
     def check_shape(self, x: Floats) -> Floats:
         """Return inputs as an (N, D) array, or refuse them."""
         wide = len(self.spec.inputs)
-        x = np.asarray(x, dtype=np.float64)
+        x = plain_numbers(x, "x")
         if x.ndim != 2 or x.shape[1] != wide:
             names = ", ".join(self.spec.input_names)
             raise ValueError(f"x has shape {x.shape}; give (N, {wide}) with columns {names}")
         return x
 
     def check_inputs(self, x: Floats, x_err: Floats | None) -> tuple[Floats, Floats]:
-        """Return inputs and errors as checked (N, D) arrays."""
+        """Return inputs and errors as checked (N, D) arrays, with NaN for what is no value."""
         x = self.check_shape(x)
         if x_err is None:
             needed = [
@@ -265,10 +265,11 @@ class Posterior:
                     f"x_err is missing; the model uses the errors of {', '.join(needed)}"
                 )
             x_err = np.full(x.shape, np.nan)
-        x_err = np.asarray(x_err, dtype=np.float64)
+        x_err = plain_numbers(x_err, "x_err")
         if x_err.shape != x.shape:
             raise ValueError(f"x_err has shape {x_err.shape}; x has {x.shape}")
-        return x, x_err
+        good = np.isfinite(x_err) & (x_err > 0)
+        return np.where(np.isfinite(x), x, np.nan), np.where(good, x_err, np.nan)
 
     def _count(self, draws: int | None) -> int:
         if draws is None:

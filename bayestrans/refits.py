@@ -112,7 +112,8 @@ class Refits:
         shape = Shape.of(self.network, self.noise, len(self.block.outputs))
         if self.gaps.missing(test.x, test.x_err).any():
             return self.gaps.predictive(draws, self.block, test.x, test.x_err, seen.scatter, shape)
-        z = self.gaps.scaler.features(test.x, test.x_err, self.block.inputs)
+        kind = self.gaps.kind(test.x, test.x_err)
+        z = self.gaps.features(test.x, test.x_err, self.block.inputs, kind)
         return mixture(draws, jnp.asarray(z.T), seen.scatter, shape)
 
 

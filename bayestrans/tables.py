@@ -104,7 +104,8 @@ def write_table(table: Table, path: str | os.PathLike[str], *, overwrite: bool =
         As `check_writable`, or where writing fails; the target is then as before.
     """
     path = Path(path)
-    check_writable(path, overwrite=overwrite)
+    vectors = any(column.ndim > 1 for column in table.itercols())
+    check_writable(path, overwrite=overwrite, vectors=vectors)
     try:
         with whole(path) as partial:
             WRITERS[FORMATS[path.suffix.lower()]](read_table(table), partial)
@@ -117,17 +118,26 @@ def write_table(table: Table, path: str | os.PathLike[str], *, overwrite: bool =
 
 
 def check_writable(
-    path: str | os.PathLike[str], *, overwrite: bool, sources: Iterable[object] = ()
+    path: str | os.PathLike[str],
+    *,
+    overwrite: bool,
+    sources: Iterable[object] = (),
+    vectors: bool = False,
 ) -> None:
     """Raise, before any long work, what `write_table` would raise about the path.
 
-    With ``sources``, the files that are read, also where the path is one of them.
+    With ``sources``, the files that are read, also where the path is one of them;
+    with ``vectors``, columns of several values in each row, also where it is CSV.
     """
     path = Path(path)
     if any(same(path, source) for source in sources):
         raise CatalogueError(f"{path}: the output is also an input; give it another name")
     if path.suffix.lower() not in FORMATS:
         raise CatalogueError(f"{path}: unknown suffix {path.suffix!r}; use {', '.join(FORMATS)}")
+    if vectors and FORMATS[path.suffix.lower()] == "CSV":
+        raise CatalogueError(
+            f"{path}: CSV holds no vectors, such as draws; write .parquet or .fits"
+        )
     if not path.parent.is_dir():
         raise CatalogueError(f"{path}: the folder {path.parent} does not exist; create it first")
     if path.is_dir():
@@ -208,6 +218,7 @@ def named(source: Source) -> Iterator[None]:
 def _short(error: Exception, path: Path | None = None) -> str:
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
     first = re.sub(r"^(None|\?):(\d+):\d+:", r"line \2:", first)  # as VOTables have it
+    first = re.split(r"[.;]\s", first)[0]  # what follows is advice to programmers
     first = first.replace(f"{path}", path.name if path else "")  # the path is said already
     return _printable(first[:150])
 

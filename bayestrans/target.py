@@ -80,7 +80,11 @@ def scaled_data(
                 strict=True,
             )
         )
-    z = scaler.features(x, x_err, block.inputs)
+    if gaps is None:
+        z = scaler.features(x, x_err, block.inputs)
+    else:
+        kind = gaps.kind(pairs.x, pairs.x_err)[star]
+        z = gaps.features(x, x_err, block.inputs, kind)
     delta = scaler.delta(x, pairs.y[star])[:, outputs]
     err = scaler.noise(pairs.y_err)[star][:, outputs]
     arrays = (z.T, delta.T, err.T, scatter, log_weight, star, copies)

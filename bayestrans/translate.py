@@ -114,7 +114,7 @@ def translate(
     if draws:
         posterior.check_draws(draws)
     if out is not None:
-        check_writable(out, overwrite=overwrite, sources=[catalogue])
+        check_writable(out, overwrite=overwrite, sources=[catalogue], vectors=draws > 0)
     inputs = read_inputs(catalogue, posterior.spec)
     filled, _ = posterior.gaps.expected(inputs.x, inputs.x_err)
     score = posterior.neighbours.score(filled)

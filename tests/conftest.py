@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -17,8 +18,11 @@ REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 matplotlib.use("Agg")
 # Many tests fit networks of the same shapes; compiling again would be most of their time.
-COMPILED = tempfile.TemporaryDirectory(prefix="bayestrans-tests-")
-jax.config.update("jax_compilation_cache_dir", COMPILED.name)
+# Processes that run tests beside one another share what they compiled.
+if "BAYESTRANS_TESTS_COMPILED" not in os.environ:
+    COMPILED = tempfile.TemporaryDirectory(prefix="bayestrans-tests-")
+    os.environ["BAYESTRANS_TESTS_COMPILED"] = COMPILED.name
+jax.config.update("jax_compilation_cache_dir", os.environ["BAYESTRANS_TESTS_COMPILED"])
 # jax_numpy_rank_promotion stays off: the package multiplies (draws, K) by (K,) on purpose.
 # The first example of a property pays for the compilation.
 hypothesis.settings.register_profile("bayestrans", deadline=None, derandomize=True)

@@ -428,7 +428,7 @@ def test_vector_columns_need_an_index():
     )
     assert "FPARAM[2]: each row" in refusal(read_inputs, table, one("FPARAM[2]"))
     assert "holds 2 x 2 values" in refusal(read_inputs, table, one("cube[0]"))
-    assert "y[0]: each row of y holds 1 values" in refusal(read_inputs, table, one("y[0]"))
+    assert "y[0]: y is no vector; name it without [0]" in refusal(read_inputs, table, one("y[0]"))
     table["FPARAM[1]"] = [7.0, 8.0]  # a name of its own comes first
     assert read_inputs(table, one("FPARAM[1]")).x[:, 0].tolist() == [7, 8]
 
@@ -468,33 +468,48 @@ def test_rows_of_sentinels_alone_do_not_stop_a_catalogue():
 # ---- rows -----------------------------------------------------------------------------
 
 
-def test_missing_inputs_of_training_stars_are_refused_with_count_and_row(tmp_path, table):
+def test_missing_inputs_of_training_stars_stay_missing(tmp_path, table):
     table["teff_a"] = MaskedColumn([4500.0, 5000.0, 5500.0], mask=[0, 1, 1])
-    message = refusal(read_pairs, table, SPEC)
-    assert message.startswith("teff_a: 2 of 3 values are not finite (first in row 1); ")
     write_table(table, tmp_path / "t.fits")
-    path = tmp_path / "t.fits"
-    with pytest.raises(PairsError) as caught:
-        read_pairs(path, SPEC)
-    assert str(caught.value) == f"{path}: {message}"
+    for source in (table, tmp_path / "t.fits"):
+        pairs = read_pairs(source, SPEC)
+        np.testing.assert_array_equal(np.isnan(pairs.x), [[0, 0], [1, 0], [1, 0]])
+        np.testing.assert_array_equal(pairs.x[:, 1], table["rv_a"])
 
 
-def test_missing_outputs_stay_missing_but_not_all_of_them(table):
+@pytest.mark.parametrize(("name", "columns"), [("input", "a"), ("output", "b")])
+def test_a_star_without_any_input_or_output_is_left_out_and_counted(
+    tmp_path, table, caplog, name, columns
+):
+    whole = read_pairs(table, SPEC)
+    for column in (f"teff_{columns}", f"rv_{columns}"):
+        table[column] = np.where(np.arange(3) == 1, np.nan, table[column])
+    write_table(table, tmp_path / "t.csv")
+    pairs = read_pairs(tmp_path / "t.csv", SPEC)
+    assert pairs.ids.tolist() == whole.ids[[0, 2]].tolist()
+    np.testing.assert_array_equal(pairs.y, whole.y[[0, 2]])
+    message = f"{tmp_path / 't.csv'}: 1 of 3 stars have no input or no output and are left out"
+    assert message in caplog.messages
+    for column in (f"teff_{columns}", f"rv_{columns}"):
+        table[column] = np.full(3, np.nan)
+    assert f"no star has any {name}; are its columns all" in refusal(read_pairs, table, SPEC)
+
+
+def test_missing_outputs_and_their_errors_stay_missing(table):
     table["teff_b"] = MaskedColumn([4510.0, 0.0, 5530.0], mask=[0, 1, 0])
     table["rv_b"][2] = table["e_rv_b"][2] = np.nan
-    np.testing.assert_array_equal(read_pairs(table, SPEC).seen, [[1, 1], [0, 1], [1, 0]])
     table["e_rv_b"][0] = np.nan
-    assert "e_rv_b: 1 of 3 values are not a positive" in refusal(read_pairs, table, SPEC)
-    table["e_rv_b"][0] = 0.1
-    table["rv_b"][1] = np.nan
-    assert "every output: 1 of 3 values are missing" in refusal(read_pairs, table, SPEC)
+    pairs = read_pairs(table, SPEC)
+    np.testing.assert_array_equal(pairs.seen, [[1, 1], [0, 1], [1, 0]])
+    np.testing.assert_array_equal(np.isfinite(pairs.y_err[:, 1]), [False, True, False])
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, np.nan, np.inf])
-def test_errors_of_training_stars_must_be_positive(table, bad):
+def test_errors_of_training_stars_that_are_none_are_missing(table, bad):
     table["e_rv_a"][1] = bad
-    message = refusal(read_pairs, table, SPEC)
-    assert message.startswith("e_rv_a: 1 of 3 values are not a positive error (first in row 1)")
+    pairs = read_pairs(table, SPEC)
+    np.testing.assert_array_equal(np.isnan(pairs.x_err[:, 1]), [False, True, False])
+    assert np.isfinite(pairs.x).all()
 
 
 def test_an_error_floor_raises_zero_but_not_negative_errors():
@@ -669,7 +684,7 @@ def test_what_cannot_be_written_is_said_before_any_work(tmp_path):
 
 def test_a_vector_does_not_fit_csv(tmp_path):
     message = refusal(write_table, Table({"draws": [[1.0, 2.0]]}), tmp_path / "t.csv")
-    assert "writing failed" in message
+    assert "CSV holds no vectors, such as draws; write .parquet or .fits" in message
     assert list(tmp_path.iterdir()) == []
 
 

@@ -243,11 +243,13 @@ def flatten(table: Table) -> None:
 
 
 def blank(table: Table) -> None:
-    table["logg_a"][3] = np.nan
+    table["logg_a"] = np.nan
 
 
-def spoil(table: Table) -> None:
-    table["e_logg_a"][4] = 0.0
+def empty(table: Table) -> None:
+    for name in table.colnames:
+        if name.endswith("_b"):
+            table[name] = np.nan
 
 
 def cut(table: Table) -> None:
@@ -259,9 +261,9 @@ def cut(table: Table) -> None:
     [
         (rename, "there is no column 'logg_a'; the nearest are logg_aa"),
         (flatten, "column logg_a is constant (2.5)"),
-        (blank, "logg_a: 1 of 700 values are not finite (first in row 3)"),
-        (spoil, "e_logg_a: 1 of 700 values are not a positive error (first in row 4)"),
-        (cut, "19 training stars for the intrinsic outputs; at least 20 are needed"),
+        (blank, "column logg_a has no value in any of the 700 training stars"),
+        (empty, "no star has any output; are its columns all empty?"),
+        (cut, "19 training stars for the intrinsic outputs; at least 40 are needed"),
     ],
 )
 def test_unusable_pairs_are_refused(given, tmp_path, refused, fault, words):

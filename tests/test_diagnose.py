@@ -13,6 +13,7 @@ import xarray as xr
 import bayestrans as bt
 from bayestrans.baseline import Baseline
 from bayestrans.calibration import Calibration
+from bayestrans.gaps import Gaps
 from bayestrans.neighbours import Neighbours
 from bayestrans.posterior import BlockDraws
 from bayestrans.scale import Scaler
@@ -60,6 +61,7 @@ def drawn(train: bt.Pairs, chains: int = 4, draws: int = 250, **tuning: object) 
         bt.Noise(dof=math.inf),
         scaler,
         blocks,
+        Gaps.learn(scaler, train).density,
         Neighbours.learn(train.x, (0, 1)),
         Calibration.identity(len(SPEC.outputs)),
         Baseline.learn(train, scaler),

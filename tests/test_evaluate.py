@@ -16,6 +16,7 @@ import bayestrans as bt
 from bayestrans.baseline import Baseline
 from bayestrans.calibration import Calibration
 from bayestrans.evaluate import Evaluation, OutputScore, Score
+from bayestrans.gaps import Gaps
 from bayestrans.neighbours import Neighbours
 from bayestrans.posterior import BlockDraws
 from bayestrans.scale import Scaler
@@ -68,7 +69,7 @@ def scaled_residual(pairs: bt.Pairs) -> np.ndarray:
 def exact(train: bt.Pairs, *, widen: float = 1.0, dof: float = math.inf) -> bt.Posterior:
     """Return the posterior whose every draw is the law, its scatter times ``widen``."""
     zero = np.zeros(3)
-    scaler = Scaler(X_CENTRE, X_SCALE, zero, zero, CENTRE, SCALE, np.arange(3))
+    scaler = Scaler(X_CENTRE, X_SCALE, zero, zero, CENTRE, SCALE, np.arange(3), zero)
     blocks = []
     for block in SPEC.blocks:
         inputs, outputs = list(block.inputs), list(block.outputs)
@@ -91,6 +92,7 @@ def exact(train: bt.Pairs, *, widen: float = 1.0, dof: float = math.inf) -> bt.P
         bt.Noise(dof=dof),
         scaler,
         tuple(blocks),
+        Gaps.learn(scaler, train).density,
         Neighbours.learn(train.x, SPEC.blocks[0].inputs),
         Calibration.identity(len(SPEC.outputs)),
         Baseline.learn(train, scaler),

@@ -211,10 +211,10 @@ def test_a_damaged_model_is_refused(posterior, tmp_path):
             refused(path)
 
 
-def test_a_damaged_model_with_a_new_seal_is_refused_or_the_same(posterior, tmp_path):
+def test_damaged_weights_with_a_new_seal_are_refused(posterior, tmp_path):
     """Whoever seals damage again still meets the checks below the seal.
 
-    Damage that HDF5 itself cannot survive is left out: only the seal keeps it away.
+    Damage to the structure is left out: HDF5 may hang on it, and the seal keeps it away.
     """
     rng = np.random.default_rng(2)
     path = tmp_path / "m.nc"

@@ -141,8 +141,21 @@ def data() -> Data:
     delta[0, 3] = np.nan
     err = rng.uniform(0.1, 0.5, (K, N))
     err[:, 0] = 0
-    arrays = (rng.normal(size=(F, N)), delta, err, np.array([0.4, 0.9]))
+    z, whole = rng.normal(size=(F, N)), (np.zeros(N), np.arange(N), np.empty((0, 3), dtype=int))
+    arrays = (z, delta, err, np.array([0.4, 0.9]), *whole)
     return Data(*(jnp.asarray(array) for array in arrays))
+
+
+@pytest.fixture
+def gappy(data) -> Data:
+    """Return the same rows, of which the last six complete two stars."""
+    log_weight = np.where(np.arange(N) < 2, 0.0, np.random.default_rng(4).normal(0, 2, N))
+    star = np.array([0, 1, 2, 2, 2, 3, 3, 3])
+    return data._replace(
+        log_weight=jnp.asarray(log_weight),
+        star=jnp.asarray(star),
+        copies=jnp.asarray(np.arange(2, 8).reshape(2, 3)),
+    )
 
 
 def point(shape: Shape) -> dict[str, np.ndarray]:
@@ -190,11 +203,12 @@ def moments(values: dict, data: Data, shape: Shape):
     return location, np.exp(log_scale)
 
 
-def log_likelihood(values: dict, data: Data, shape: Shape) -> float:
+def log_likelihoods(values: dict, data: Data, shape: Shape) -> np.ndarray:
+    """Return the log density of each row, by scipy."""
     location, scale = moments(values, data, shape)
     root = values.get("corr_cholesky", np.eye(K))
     dof = values["dof_above_2"] + 2 if shape.dof is None else shape.dof
-    total = 0.0
+    each = []
     for n in range(N):
         residual = np.asarray(data.delta, dtype=float)[:, n] - location[:, n]
         seen = ~np.isnan(residual)
@@ -204,10 +218,10 @@ def log_likelihood(values: dict, data: Data, shape: Shape) -> float:
         matrix = d @ root @ root.T @ d + np.diag(noise**2)
         matrix = matrix[np.ix_(seen, seen)]
         if math.isinf(dof):
-            total += stats.multivariate_normal.logpdf(residual[seen], cov=matrix)
+            each.append(stats.multivariate_normal.logpdf(residual[seen], cov=matrix))
         else:
-            total += stats.multivariate_t.logpdf(residual[seen], shape=matrix, df=dof)
-    return total
+            each.append(stats.multivariate_t.logpdf(residual[seen], shape=matrix, df=dof))
+    return np.array(each)
 
 
 SHAPES = {
@@ -222,8 +236,20 @@ SHAPES = {
 def test_the_models_log_density_is_prior_plus_likelihood(shape, data):
     values = point(shape)
     found, _ = log_density(model, (data, shape), {}, as_jax(values))
-    expected = log_prior(values) + log_likelihood(values, data, shape)
+    expected = log_prior(values) + log_likelihoods(values, data, shape).sum()
     assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_a_star_with_gaps_counts_with_the_weighted_mean_density_of_its_completions(shape, gappy):
+    values = point(shape)
+    found, _ = log_density(model, (gappy, shape), {}, as_jax(values))
+    rows = log_likelihoods(values, gappy, shape)
+    once, copies = rows[:2], (rows + np.asarray(gappy.log_weight, dtype=float))[2:].reshape(2, 3)
+    stars = np.log(np.exp(copies).mean(axis=1))
+    expected = log_prior(values) + once.sum() + stars.sum()
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+    assert abs(float(found) - log_prior(values) - rows.sum()) > 0.1
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)

@@ -19,6 +19,7 @@ from bayestrans import plot
 from bayestrans.baseline import Baseline
 from bayestrans.calibration import Calibration
 from bayestrans.evaluate import Score
+from bayestrans.gaps import Gaps
 from bayestrans.neighbours import Neighbours
 from bayestrans.plot_support import training_inputs
 from bayestrans.posterior import BlockDraws
@@ -57,6 +58,7 @@ def simple(output: bt.Output) -> tuple[bt.Posterior, bt.Pairs]:
         bt.Noise(dof=math.inf),
         scaler,
         (BlockDraws(spec.blocks[0], draws, {}, {}),),
+        Gaps.learn(scaler, pairs).density,
         Neighbours.learn(x, (0, 1)),
         Calibration.identity(1),
         Baseline.learn(pairs, scaler),
@@ -330,7 +332,8 @@ def test_training_coverage_counts_all_stars(linear):
     x = x.copy()
     x[0, 1], x[1] = np.nan, 1e6
     found = bt.support(posterior, x)
-    counts = {n: int((found.classes == n).sum()) - (n == "outside") for n in ("dense", "outside")}
+    # A star with a gap has no place in the picture, though it has a class.
+    counts = {n: int((found.classes[1:] == n).sum()) for n in ("dense", "outside")}
     texts = legend(plot.training_coverage(posterior, x, points=30))
     assert texts[:2] == ["200 training stars", "200 stars of the catalogue:"]
     assert texts[2] == f"dense: {counts['dense']} ({counts['dense'] / 2:.1f} %)"

@@ -12,6 +12,7 @@ from scipy import stats
 import bayestrans as bt
 from bayestrans.baseline import Baseline
 from bayestrans.calibration import Calibration
+from bayestrans.gaps import Gaps
 from bayestrans.model import Shape, site_shapes
 from bayestrans.neighbours import Neighbours
 from bayestrans.pairs import PairsError
@@ -69,6 +70,7 @@ def invented(pairs: bt.Pairs, network=SMALL, noise=NOISE) -> Posterior:
         noise,
         scaler,
         tuple(blocks),
+        Gaps.learn(scaler, pairs).density,
         Neighbours.learn(pairs.x, (0, 1)),
         Calibration.identity(len(pairs.spec.outputs)),
         Baseline.learn(pairs, scaler),
@@ -238,8 +240,10 @@ def test_a_missing_star_does_not_move_the_others(made, many):
     pairs, all_draws = many
     x = pairs.x.copy()
     x[::3, 0] = NAN
+    x[::6] = NAN
     again = made.predict(x, pairs.x_err, draws=40, seed=3)
-    assert np.isnan(again[:, ::3]).all()
+    assert np.isnan(again[:, ::6]).all()
+    assert np.isfinite(again[:, 3::6]).all()
     kept = np.arange(len(x)) % 3 > 0
     np.testing.assert_array_equal(again[:, kept], all_draws[:, kept])
 
@@ -266,37 +270,59 @@ def test_pairs_bring_their_own_errors(made, new):
     np.testing.assert_array_equal(bt.predict(made, new, seed=2), made.predict(new, seed=2))
 
 
-def test_a_missing_output_error_counts_as_none(made, new):
-    nothing = np.full_like(new.y_err, NAN)
+def test_a_missing_output_error_counts_as_the_usual_one(made, new):
+    usual = np.tile(np.median(stars(300).y_err, axis=0), (STARS, 1))
+    some = np.where(np.arange(STARS)[:, None] % 2 == 0, new.y_err, NAN)
+    np.testing.assert_array_equal(
+        made.predict(new, kind="measured", y_err=some),
+        made.predict(new, kind="measured", y_err=np.where(np.isnan(some), usual, some)),
+    )
+
+
+def test_a_missing_output_error_counts_as_none_where_no_training_star_has_one(new):
+    pairs = stars(300)
+    pairs.y_err[:] = NAN
+    made, nothing = invented(pairs), np.full_like(new.y_err, NAN)
     np.testing.assert_array_equal(
         made.predict(new, kind="measured", y_err=nothing), made.predict(new)
     )
 
 
 @pytest.mark.parametrize("value", [NAN, math.inf, -math.inf])
-def test_a_missing_intrinsic_input_leaves_its_row_empty(made, new, value):
+def test_a_missing_intrinsic_input_is_integrated_over(made, new, value):
     x = new.x.copy()
     x[4, 0] = value
-    found = made.predict(x, new.x_err)
-    assert np.isnan(found[:, 4]).all()
-    assert np.isfinite(np.delete(found, 4, axis=1)).all()
+    found, whole = made.predict(x, new.x_err), made.predict(new)
+    # Teff cannot be known better than among all stars, nor worse by much: it has 400 K there.
+    assert 300 < found[:, 4, 1].std() < 700
+    assert found[:, 4, 1].std() > 1.5 * whole[:, 4, 1].std()
+    assert np.isfinite(found).all()
+    others = np.arange(STARS) != 4
+    np.testing.assert_array_equal(found[:, others], whole[:, others])
+    x[4, 0] = NAN
+    np.testing.assert_array_equal(found, made.predict(x, new.x_err))
 
 
 @pytest.mark.parametrize("value", [NAN, 0.0, -1.0, math.inf])
-def test_a_missing_or_impossible_error_leaves_its_row_empty(made, new, value):
+def test_a_missing_or_impossible_error_is_integrated_over(made, new, value):
     x_err = new.x_err.copy()
     x_err[4, 1] = value
-    found = made.predict(new.x, x_err)
-    assert np.isnan(found[:, 4]).all()
-    assert np.isfinite(np.delete(found, 4, axis=1)).all()
+    found, whole = made.predict(new.x, x_err), made.predict(new)
+    assert np.isfinite(found).all()
+    assert (found[:, 4] != whole[:, 4]).all()
+    others = np.arange(STARS) != 4
+    np.testing.assert_array_equal(found[:, others], whole[:, others])
+    x_err[4, 1] = NAN
+    np.testing.assert_array_equal(found, made.predict(new.x, x_err))
 
 
-def test_a_missing_velocity_empties_the_velocity_alone(made, new):
+def test_a_missing_velocity_leaves_the_intrinsic_outputs_as_they_are(made, new):
     x = new.x.copy()
     x[4, 2] = NAN
-    found = made.predict(x, new.x_err, kind="mean")
-    assert np.isnan(found[:, 4, 0]).all()
-    np.testing.assert_array_equal(found[:, :, 1:], made.predict(new, kind="mean")[:, :, 1:])
+    found, whole = made.predict(x, new.x_err, kind="mean"), made.predict(new, kind="mean")
+    assert np.isfinite(found).all()
+    assert found[:, 4, 0].std() > 20 > 10 * whole[:, 4, 0].std()
+    np.testing.assert_array_equal(found[:, :, 1:], whole[:, :, 1:])
 
 
 def test_errors_that_the_model_does_not_use_may_be_missing(new):
@@ -410,14 +436,14 @@ def test_the_fast_methods_give_finite_predictions(method, draws):
 
 
 def test_too_few_stars_are_refused_with_the_number_needed():
-    with pytest.raises(PairsError, match=r"19 training stars for the intrinsic .* at least 20 "):
-        bt.fit(temperatures(19), calibrate=False, progress=False)
+    with pytest.raises(PairsError, match=r"39 training stars for the intrinsic .* at least 40 "):
+        bt.fit(temperatures(39), calibrate=False, progress=False)
 
 
 def test_stars_are_counted_per_network():
     pairs = stars(200)
     pairs.y[25:, 0] = NAN
-    with pytest.raises(PairsError, match=r"25 training stars for the rv .* at least 30 .*6 feat"):
+    with pytest.raises(PairsError, match=r"25 training stars for the rv .* at least 40 .*6 feat"):
         bt.fit(pairs, calibrate=False, progress=False)
 
 

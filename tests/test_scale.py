@@ -165,5 +165,68 @@ def test_a_constant_output_that_corrects_nothing_is_refused_as_constant(pairs):
 
 def test_an_output_that_no_star_has_is_refused_by_its_column(pairs):
     pairs.y[:, 1] = NAN
-    with pytest.raises(PairsError, match="mass_b"):
+    with pytest.raises(PairsError, match="mass_b has no value in any of the 501 training stars"):
         Scaler.learn(pairs)
+
+
+def test_an_input_that_no_star_has_is_refused_by_its_column(pairs):
+    pairs.x[:, 2] = NAN
+    with pytest.raises(PairsError, match="bp_rp has no value in any of the 501 training stars"):
+        Scaler.learn(pairs)
+
+
+def test_an_output_that_no_star_has_beside_its_input_is_refused(pairs):
+    pairs.x[: N // 2, 0], pairs.y[N // 2 :, 2] = NAN, NAN
+    with pytest.raises(PairsError, match="teff_b has no value beside its input in any"):
+        Scaler.learn(pairs)
+
+
+# ---- gaps -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def gappy(pairs) -> Pairs:
+    """Return the same stars with a third of the numbers missing."""
+    rng = np.random.default_rng(6)
+    arrays = {
+        name: np.where(rng.random(getattr(pairs, name).shape) < 0.3, NAN, getattr(pairs, name))
+        for name in ("x", "x_err", "y", "y_err")
+    }
+    keep = np.isfinite(arrays["x"]).any(axis=1) & np.isfinite(arrays["y"]).any(axis=1)
+    return Pairs(SPEC, **{n: a[keep] for n, a in arrays.items()}, ids=pairs.ids[keep])
+
+
+def test_each_scale_is_learned_from_the_stars_that_have_the_value(gappy):
+    scaler = Scaler.learn(gappy)
+    np.testing.assert_allclose(scaler.x_centre, np.nanmean(gappy.x, axis=0))
+    np.testing.assert_allclose(scaler.x_scale, np.nanstd(gappy.x, axis=0))
+    used = [0, 3]
+    log_err = np.log(gappy.x_err[:, used])
+    np.testing.assert_allclose(scaler.log_err_centre[used], np.nanmean(log_err, axis=0))
+    np.testing.assert_allclose(scaler.log_err_scale[used], np.nanstd(log_err, axis=0))
+    np.testing.assert_array_equal(scaler.log_err_scale[1:3], 0)
+    correction = gappy.y - np.where([True, False, True], gappy.x[:, [3, 0, 0]], 0.0)
+    np.testing.assert_allclose(scaler.delta_centre, np.nanmedian(correction, axis=0))
+    spread = median_abs_deviation(correction, scale="normal", nan_policy="omit")
+    np.testing.assert_allclose(scaler.delta_scale, spread)
+
+
+def test_the_usual_error_is_the_median_and_stands_for_missing_ones(gappy):
+    scaler = Scaler.learn(gappy)
+    usual = [0.0, 0.0, np.nanmedian(gappy.y_err[:, 2])]  # B quotes errors of Teff alone
+    np.testing.assert_array_equal(scaler.usual_err, usual)
+    noise = scaler.noise(gappy.y_err) * scaler.delta_scale
+    np.testing.assert_array_equal(noise[:, :2], 0)
+    missing = np.isnan(gappy.y_err[:, 2])
+    assert 100 < missing.sum() < 200
+    np.testing.assert_allclose(noise[:, 2], np.where(missing, usual[2], gappy.y_err[:, 2]))
+
+
+def test_gaps_stay_gaps_in_scaled_numbers(gappy):
+    scaler = Scaler.learn(gappy)
+    features = scaler.features(gappy.x, gappy.x_err, (0, 1, 2, 3))
+    expected = np.isnan(np.hstack([gappy.x, gappy.x_err[:, [0, 3]]]))
+    np.testing.assert_array_equal(np.isnan(features), expected)
+    delta = np.isnan(scaler.delta(gappy.x, gappy.y))
+    beside = np.isnan(gappy.x[:, [3, 0, 0]]) & [True, False, True]
+    np.testing.assert_array_equal(delta, np.isnan(gappy.y) | beside)

@@ -41,11 +41,18 @@ def test_pairs_and_their_array_and_their_table_score_alike(posterior, survey):
 
 def test_score_is_one_at_the_usual_spacing_of_the_training_stars(posterior, split):
     train, _ = split
-    # By hand: each star's distance to the tenth nearest (itself included) in white space.
+    # By hand: each star's twentieth nearest and their mean place (itself included, unlike in
+    # the median) in white space.
     inner = train.x[:, list(posterior.spec.blocks[0].inputs)]
-    white = inner @ np.linalg.cholesky(np.linalg.inv(np.cov(inner.T)))
-    apart = np.sort(np.linalg.norm(white[:, None] - white, axis=-1), axis=1)
-    expected = apart[:, 9] / np.median(apart[:, 10])
+    white = inner @ np.linalg.cholesky(np.linalg.inv(np.cov(inner.T, bias=True)))
+    apart = np.linalg.norm(white[:, None] - white, axis=-1)
+    order = np.argsort(apart, axis=1)
+
+    def reach(near: np.ndarray) -> np.ndarray:
+        away = np.linalg.norm(white[near].mean(axis=1) - white, axis=1)
+        return np.hypot(np.take_along_axis(apart, near, axis=1)[:, -1], 2 * away)
+
+    expected = reach(order[:, :20]) / np.median(reach(order[:, 1:21]))
     score = bt.support(posterior, train).score
     np.testing.assert_allclose(score, expected, rtol=1e-6)
     assert 0.9 < np.median(score) < 1.0
@@ -80,9 +87,20 @@ def test_the_score_grows_with_the_distance(posterior, survey):
     assert (np.diff(score[2:]) > 0).all()
 
 
-def test_a_star_with_a_missing_input_has_no_score_and_is_outside(posterior, survey, found):
+def test_a_star_with_a_missing_input_is_scored_where_it_is_expected(posterior, survey, found):
     table = Table(survey.catalogue)
-    table["teff_a"][3] = np.nan
+    table["jk_a"][3] = np.nan
+    one = bt.support(posterior, table)
+    # Colour follows from temperature: the star cannot seem far from where it is.
+    assert 0.5 * found.score[3] < one.score[3] < 1.5 * found.score[3]
+    assert one.classes[3] == CLASSES[np.searchsorted([1.5, 2.5], one.score[3], side="right")]
+    np.testing.assert_array_equal(np.delete(one.score, 3), np.delete(found.score, 3))
+
+
+def test_a_star_without_inputs_has_no_score_and_is_outside(posterior, survey, found):
+    table = Table(survey.catalogue)
+    for item in posterior.spec.inputs:
+        table[item.column][3] = np.nan
     one = bt.support(posterior, table)
     assert np.isnan(one.score[3])
     assert one.classes[3] == "outside"

@@ -15,6 +15,7 @@ from astropy.table import MaskedColumn, Table
 from scipy import stats
 
 import bayestrans as bt
+from bayestrans.density import Density
 from bayestrans.tables import digest, read_table, write_table
 
 OUTPUTS = ["teff", "logg", "fe_h", "mg_fe", "rv"]
@@ -263,7 +264,7 @@ def answers(table: Table, names: list[str]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", ["nan", "inf", "masked"])
-def test_a_missing_input_gives_no_answer_and_flag_1(posterior, few, result, kind):
+def test_a_missing_input_is_integrated_over_and_has_flag_1(posterior, few, result, kind):
     table = few.copy()
     if kind == "masked":
         mask = np.arange(len(table)) == 7
@@ -271,9 +272,45 @@ def test_a_missing_input_gives_no_answer_and_flag_1(posterior, few, result, kind
     else:
         table["logg_a"][7] = float(kind)
     out = bt.translate(posterior, table, progress=False)
+    assert np.isfinite(answers(out, OUTPUTS)).all()
+    assert np.isfinite([out[f"corr_{a}_{b}"][7] for a, b in combinations(OUTPUTS, 2)]).all()
+    assert out["logg_sd"][7] > 1.5 * result["logg_sd"][7]
+    # Its own measurement lies within what is said without it.
+    assert abs(out["logg_mean"][7] - result["logg_mean"][7]) < 4 * out["logg_sd"][7]
+    assert out["flags"][7] == 1 | (4 if out["support_class"][7] == "outside" else 0)
+    assert np.isfinite(out["support"][7])
+    others = np.arange(len(table)) != 7
+    assert_same(out[others], result[:40][others])
+    assert out["star_id"][7] == few["star_id"][7]
+    # How a table says that there is nothing does not matter.
+    table = few.copy()
+    table["logg_a"][7] = np.nan
+    assert_same(out, bt.translate(posterior, table, progress=False))
+
+
+def test_moments_of_a_star_with_gaps_are_those_of_its_draws(posterior, few):
+    table = few.copy()
+    table["logg_a"], table["e_jk_a"], table["jk_a"][::2] = np.nan, np.nan, np.nan
+    out = bt.translate(posterior, table, progress=False)
+    x, x_err = inputs(posterior, table)
+    mean = posterior.predict(x, x_err, kind="mean")
+    for k, name in enumerate(OUTPUTS):
+        sd = mean[:, :, k].std(axis=0)
+        np.testing.assert_allclose(out[f"{name}_sd_model"], sd, rtol=1e-3)
+        assert np.abs((out[f"{name}_mean"] - mean[:, :, k].mean(axis=0)) / sd).max() < 1e-3
+        low, middle, high = (out[f"{name}_{p}"] for p in ("p16", "p50", "p84"))
+        assert (low < middle).all()
+        assert (middle < high).all()
+
+
+def test_a_star_without_inputs_has_no_answer_and_flag_16(posterior, few, result):
+    table = few.copy()
+    for item in posterior.spec.inputs:
+        table[item.column][7] = np.nan
+    out = bt.translate(posterior, table, progress=False)
     assert np.isnan(answers(out[7:8], OUTPUTS)).all()
     assert all(np.isnan(out[f"corr_{a}_{b}"][7]) for a, b in combinations(OUTPUTS, 2))
-    assert out["flags"][7] == 1 | 4
+    assert out["flags"][7] == 1 | 4 | 16
     assert np.isnan(out["support"][7])
     assert out["support_class"][7] == "outside"
     others = np.arange(len(table)) != 7
@@ -285,21 +322,18 @@ def test_a_missing_velocity_leaves_the_intrinsic_answers(posterior, few, result)
     table = few.copy()
     table["rv_a"][3] = np.nan
     out = bt.translate(posterior, table, progress=False)
-    assert np.isnan(answers(out[3:4], ["rv"])).all()
     same, whole = (answers(t[:40], OUTPUTS[:4]) for t in (out, result))
     np.testing.assert_array_equal(same, whole)
+    # Nothing is left of the velocity but what all stars have.
+    assert 0.5 < out["rv_sd"][3] / posterior.scaler.x_scale[5] < 2
+    assert np.isfinite(answers(out[3:4], ["rv"])).all()
+    assert all(out[f"corr_{name}_rv"][3] == 0 for name in OUTPUTS[:4])
     assert out["flags"][3] == result["flags"][3] | 1
-
-
-def test_a_missing_velocity_has_no_correlations(posterior, few):
-    table = few.copy()
-    table["rv_a"][3] = np.nan
-    out = bt.translate(posterior, table, progress=False)
-    assert all(np.isnan(out[f"corr_{name}_rv"][3]) for name in OUTPUTS[:4])
+    assert out["support"][3] == result["support"][3]
 
 
 @pytest.mark.parametrize(
-    ("column", "value", "silent"),
+    ("column", "value", "moved"),
     [
         ("e_teff_a", np.nan, OUTPUTS),
         ("e_mg_fe_a", 0.0, OUTPUTS),
@@ -307,15 +341,22 @@ def test_a_missing_velocity_has_no_correlations(posterior, few):
         ("e_rv_a", 0.0, ["rv"]),
     ],
 )
-def test_an_error_that_is_none_gives_no_answer_and_flag_2(
-    posterior, few, result, column, value, silent
+def test_an_error_that_is_none_is_integrated_over_and_has_flag_2(
+    posterior, few, result, column, value, moved
 ):
     table = few.copy()
     table[column][11] = value
     out = bt.translate(posterior, table, progress=False)
     assert out["flags"][11] == result["flags"][11] | 2
-    missing = [name for name in OUTPUTS if np.isnan(answers(out[11:12], [name])).all()]
-    assert missing == silent
+    assert out["support"][11] == result["support"][11]
+    assert np.isfinite(answers(out, OUTPUTS)).all()
+    one, whole = out[11:12], result[11:12]
+    found = [n for n in OUTPUTS if (answers(one, [n]) != answers(whole, [n])).all()]
+    same = [n for n in OUTPUTS if (answers(one, [n]) == answers(whole, [n])).all()]
+    assert (found, same) == (moved, [n for n in OUTPUTS if n not in moved])
+    # An error says little about a star beside its values.
+    for name in OUTPUTS:
+        assert abs(one[f"{name}_mean"][0] - whole[f"{name}_mean"][0]) < whole[f"{name}_sd"][0]
     others = np.arange(len(table)) != 11
     assert_same(out[others], result[:40][others])
 
@@ -329,7 +370,10 @@ def test_an_error_column_that_the_model_does_not_use_is_flagged_only(posterior, 
         for b in posterior.blocks
     )
     model = dataclasses.replace(
-        posterior, scaler=dataclasses.replace(scaler, log_err_scale=used), blocks=blocks
+        posterior,
+        scaler=dataclasses.replace(scaler, log_err_scale=used),
+        blocks=blocks,
+        density=without_feature_6(posterior.density),
     )
     table = few.copy()
     table["e_teff_a"][2] = np.nan
@@ -340,6 +384,14 @@ def test_an_error_column_that_the_model_does_not_use_is_flagged_only(posterior, 
 
 def without_feature(block, feature: int) -> dict[str, np.ndarray]:
     return {n: np.delete(block.draws[n], feature, axis=-1) for n in ("slope", "weight_0")}
+
+
+def without_feature_6(density: Density) -> Density:
+    """Return the density of all features but the first error, after six inputs."""
+    arrays = density.to_arrays()
+    arrays |= {n: np.delete(arrays[n], 6, axis=1) for n in ("mean", "kinds")}
+    covariance = np.delete(arrays["covariance"], 6, axis=1)
+    return Density.from_arrays({**arrays, "covariance": np.delete(covariance, 6, axis=2)})
 
 
 def test_a_star_outside_has_flag_4_and_keeps_its_answer(result):
