@@ -158,6 +158,7 @@ def _summarise(posterior: Posterior, inputs: Inputs, *, progress: bool) -> dict[
             for rows, mixture in posterior.mixtures(block, inputs.x, inputs.x_err, count):
                 _store(parts, rows, outputs, _moments(mixture))
                 bar.update(CHUNK)
+    _correlate_networks(posterior, inputs, parts["corr"], parts["sd"])
     base = posterior.scaler.base(posterior.gaps.expected(inputs.x, inputs.x_err)[0])
     scale = posterior.scaler.delta_scale
     for name in ("mean", *QUANTILES):
@@ -182,6 +183,26 @@ def _store(
     parts["corr"][rows[:, None, None], outputs[:, None], outputs] = np.moveaxis(
         np.asarray(summary.corr), -1, 0
     )
+
+
+def _correlate_networks(posterior: Posterior, inputs: Inputs, corr: Floats, sd: Floats) -> None:
+    """Put in the correlations between networks of stars with gaps.
+
+    Their posteriors are independent, but all see the same completion of a star.
+    """
+    network = np.empty(corr.shape[1], dtype=int)
+    for number, block in enumerate(posterior.blocks):
+        network[list(block.block.outputs)] = number
+    between = network[:, None] != network
+    gaps = posterior.gaps.missing(inputs.x, inputs.x_err) & np.isfinite(inputs.x).any(axis=1)
+    rows = np.flatnonzero(gaps) if between.any() else np.empty(0, dtype=int)
+    count = min(SUMMARY_DRAWS, posterior.n_draws)
+    for start in range(0, len(rows), CHUNK):
+        part = rows[start : start + CHUNK]
+        mean = posterior.predict(inputs.x[part], inputs.x_err[part], kind="mean", draws=count)
+        away = (mean - mean.mean(axis=0)) / posterior.scaler.delta_scale / sd[part]
+        found = np.einsum("sni,snj->nij", away, away) / count
+        corr[part] = np.where(between, found, corr[part])
 
 
 @jax.jit

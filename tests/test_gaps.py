@@ -436,3 +436,76 @@ def test_a_fit_without_one_complete_star_covers_stars_with_gaps(mended):
     for level in (0.68, 0.95):
         share = np.mean(np.abs(pit - 0.5) < level / 2)
         assert share == pytest.approx(level, abs=0.08 if level < 0.9 else 0.05)
+
+
+# ---- subsets that lack different columns --------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def subsets() -> tuple[bt.Pairs, bt.Posterior]:
+    """Return stars of two subsets, that lack one column each and differ in more, and a fit."""
+    pairs = linear(400, 8)
+    first = np.arange(len(pairs)) % 2 == 0
+    x, y = pairs.x.copy(), pairs.y.copy()
+    x[first, 1], x[~first, 2] = NAN, NAN
+    y[first] += 200.0  # which nothing tells but what they lack
+    pairs = dataclasses.replace(pairs, x=x, y=y)
+    method = bt.MCLMC(chains=2, draws=50, steps=500, warm_steps=500)
+    network = bt.Network(())
+    return pairs, bt.fit(pairs, method=method, network=network, calibrate=False, progress=False)
+
+
+def test_the_network_sees_which_subset_a_star_is_of(subsets):
+    _, post = subsets
+    assert len(post.density.kinds) == 2
+    new = linear(400, 9)
+    for column, extra in ((1, 200.0), (2, 0.0)):
+        x = new.x.copy()
+        x[:, column] = NAN
+        residual = new.y[:, 0] + extra - post.predict(x, new.x_err, kind="mean").mean(axis=0)[:, 0]
+        assert abs(residual.mean()) < 30.0
+
+
+def test_a_star_of_no_known_subset_is_taken_as_of_the_nearest(subsets):
+    _, post = subsets
+    x = np.array([CENTRE, CENTRE, CENTRE])
+    x[1:, 1] = NAN
+    x[2, 0] = NAN
+    kind = post.gaps.kind(x, np.full(x.shape, NAN))
+    assert post.density.kinds[kind[1]].tolist() == [0, 1, 0]
+    assert kind[2] == kind[1]
+    assert np.isfinite(post.predict(x, np.full(x.shape, NAN))).all()
+
+
+def test_a_model_of_subsets_survives_its_file(subsets, tmp_path):
+    pairs, post = subsets
+    post.save(tmp_path / "m.nc")
+    some = pairs.take(np.arange(10))
+    np.testing.assert_array_equal(bt.load(tmp_path / "m.nc").predict(some), post.predict(some))
+
+
+def test_gaps_here_and_there_make_no_subsets():
+    x = holed(np.random.default_rng(1).normal(size=(500, 6)), 0.3, 2)
+    assert Density.learn(x).kinds.tolist() == [[0] * 6]
+
+
+def test_networks_of_a_star_with_gaps_are_correlated_through_what_is_missing():
+    """The closed form: both outputs depend on log g, which is missing."""
+    pairs = linear(400, 10)
+    other = bt.Output("other", "other", extrinsic=True)
+    spec = dataclasses.replace(SPEC, outputs=(*SPEC.outputs, other))
+    extra = 2.0 * pairs.x[:, 1] + np.random.default_rng(3).normal(0, 0.1, len(pairs))
+    y = np.column_stack([pairs.y[:, 0], extra])
+    pairs = bt.Pairs(spec, pairs.x, pairs.x_err, y, np.full(y.shape, NAN), pairs.ids)
+    method = bt.MCLMC(chains=2, draws=125, steps=1000, warm_steps=500)
+    noise = bt.Noise(scatter=(SCATTER, 0.1), dof=math.inf)
+    options = {"network": bt.Network(()), "calibrate": False, "progress": False}
+    post = bt.fit(pairs, method=method, noise=noise, **options)
+    table = Table({"teff": [4800.0, 5000.0], "logg": [NAN, 2.5], "fe_h": [-0.2, -0.2]})
+    found = bt.translate(post, table, progress=False)
+    left = 1.0 / np.linalg.inv(COVARIANCE)[1, 1]
+    variance = np.array([SLOPE[1], 2.0]) ** 2 * left + np.array([SCATTER, 0.1]) ** 2
+    expected = SLOPE[1] * 2.0 * left / np.sqrt(variance.prod())
+    assert expected < -0.5
+    assert found["corr_teff_other"][0] == pytest.approx(expected, abs=0.12)
+    assert found["corr_teff_other"][1] == 0.0
