@@ -315,7 +315,10 @@ def _log_axes(axis: Axes, score: Floats, width: Floats) -> None:
 
 
 def _class_lines(axis: Axes, starts: dict[str, float]) -> None:
+    low, high = axis.get_xlim()
     for name, start in starts.items():
+        if not low < start < high:
+            continue
         axis.axvline(start, color=CLASS_STYLES[name]["color"], ls=CLASS_STYLES[name]["ls"], lw=0.9)
         axis.annotate(
             name,

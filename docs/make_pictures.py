@@ -145,7 +145,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {"simulated": simulated}
 def copy_demo() -> None:
     """Run the demo and copy its pictures and its table of scores."""
     with TemporaryDirectory() as folder:
-        demo(folder, n_common=4000)
+        demo(folder)
         for name in (*(f"{picture}.png" for picture in OF_THE_DEMO), "scores.txt"):
             shutil.copy(Path(folder) / name, PICTURES / name)
 
