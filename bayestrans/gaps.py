@@ -90,10 +90,35 @@ class Gaps(NamedTuple):
         """Return 1 for the kind of each star and -1 for the others (N, Q)."""
         return np.where(kind[:, None] == np.arange(self._n_marks), 1.0, -1.0)
 
-    def missing(self, x: Floats, x_err: Floats) -> NDArray[np.bool_]:
-        """Say which stars (N,) lack an input or a quoted error in use."""
-        used = self.scaler.log_err_scale > 0
-        return ~(np.isfinite(x).all(axis=1) & np.isfinite(x_err[:, used]).all(axis=1))
+    def by_kind(self, x: Floats, x_err: Floats) -> tuple[Floats, Floats]:
+        """Return stars (N, D) with what their kind lacks at its conditional mean.
+
+        The network learns what stars of this kind are worth without it, better than
+        any completion drawn from the density could say.
+        """
+        z = _features(self.scaler, x, x_err)
+        lacks = self.density.kinds[self.kind(x, x_err)].astype(bool) & ~np.isfinite(z)
+        rows = np.flatnonzero(lacks.any(axis=1) & np.isfinite(x).any(axis=1))
+        if not len(rows):
+            return x, x_err
+        settled, settled_err = x.copy(), x_err.copy()
+        for part in np.array_split(rows, -(-len(rows) // PART)):
+            expected = self.density.expected(self._seen(x[part], x_err[part]))
+            new = np.where(lacks[part], expected[:, : z.shape[1]], z[part])
+            settled[part], settled_err[part] = self._restored(new, x[part], x_err[part])
+        return settled, settled_err
+
+    def missing(
+        self, x: Floats, x_err: Floats, inputs: tuple[int, ...] | None = None
+    ) -> NDArray[np.bool_]:
+        """Say which stars (N,) lack an input or a quoted error in use that their kind has.
+
+        Of these ``inputs``, by default of all.
+        """
+        x, x_err = self.by_kind(x, x_err)
+        chosen = tuple(range(x.shape[1])) if inputs is None else inputs
+        with np.errstate(invalid="ignore"):
+            return ~np.isfinite(self.scaler.features(x, x_err, chosen)).all(axis=1)
 
     def expected(self, x: Floats, x_err: Floats) -> tuple[Floats, Floats]:
         """Return inputs and errors (N, D) with gaps at their conditional means.
@@ -101,6 +126,7 @@ class Gaps(NamedTuple):
         A star without any input stays without.
         """
         rows = np.flatnonzero(self.missing(x, x_err) & np.isfinite(x).any(axis=1))
+        x, x_err = self.by_kind(x, x_err)
         if not len(rows):
             return x, x_err
         filled, filled_err = x.copy(), x_err.copy()
@@ -119,7 +145,9 @@ class Gaps(NamedTuple):
 
         A star's completions depend on its own numbers only.
         """
-        drawn = self.density.draws(self._seen(x, x_err), star_keys(x, x_err), count, seed=0)
+        words = star_keys(x, x_err)
+        x, x_err = self.by_kind(x, x_err)
+        drawn = self.density.draws(self._seen(x, x_err), words, count, seed=0)
         return self._restored(drawn.astype(np.float64), x, x_err)
 
     def predictive(
@@ -155,7 +183,8 @@ class Gaps(NamedTuple):
         :math:`p(y | z_\mathrm{seen}) = q(y | z_\mathrm{seen})\,
         \langle p(y | z_m) / q(y | z_m) \rangle`, where the first factor is a constant.
         """
-        z = self._seen(pairs.x, pairs.x_err)
+        x, x_err = self.by_kind(pairs.x, pairs.x_err)
+        z = self._seen(x, x_err)
         wide = z.shape[1] - pairs.y.shape[1]
         chosen = wide + np.array(outputs)
         z[:, chosen] = _outputs(self.scaler, pairs.y)[:, list(outputs)]
@@ -166,8 +195,7 @@ class Gaps(NamedTuple):
         inputs_only = self.density.log_density(flat)
         flat[:, chosen] = np.tile(z[:, chosen], (count, 1))
         log_weight = inputs_only - self.density.log_density(flat)
-        x, x_err = self._restored(drawn, pairs.x, pairs.x_err)
-        return Completions(x, x_err, log_weight.reshape(count, -1))
+        return Completions(*self._restored(drawn, x, x_err), log_weight.reshape(count, -1))
 
     def _seen(self, x: Floats, x_err: Floats) -> Floats:
         """Return features and outputs (N, F + K), those without values."""

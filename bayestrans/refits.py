@@ -113,7 +113,8 @@ class Refits:
         if self.gaps.missing(test.x, test.x_err).any():
             return self.gaps.predictive(draws, self.block, test.x, test.x_err, seen.scatter, shape)
         kind = self.gaps.kind(test.x, test.x_err)
-        z = self.gaps.features(test.x, test.x_err, self.block.inputs, kind)
+        settled = self.gaps.by_kind(test.x, test.x_err)
+        z = self.gaps.features(*settled, self.block.inputs, kind)
         return mixture(draws, jnp.asarray(z.T), seen.scatter, shape)
 
 

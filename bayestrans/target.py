@@ -63,9 +63,12 @@ def scaled_data(
     scatter = (
         np.ones(len(outputs)) if noise.scatter is None else np.array(noise.scatter)[outputs] / scale
     )
+    x, x_err = pairs.x, pairs.x_err
+    if gaps is not None:
+        x, x_err = gaps.by_kind(x, x_err)
     with np.errstate(invalid="ignore"):
-        whole = np.isfinite(scaler.features(pairs.x, pairs.x_err, block.inputs)).all(axis=1)
-    x, x_err, star = pairs.x[whole], pairs.x_err[whole], np.flatnonzero(whole)
+        whole = np.isfinite(scaler.features(x, x_err, block.inputs)).all(axis=1)
+    x, x_err, star = x[whole], x_err[whole], np.flatnonzero(whole)
     log_weight, copies = np.zeros(len(x)), np.empty((0, COMPLETIONS), dtype=int)
     if gaps is not None and not whole.all():
         rest = np.flatnonzero(~whole)

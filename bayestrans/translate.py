@@ -188,21 +188,24 @@ def _store(
 def _correlate_networks(posterior: Posterior, inputs: Inputs, corr: Floats, sd: Floats) -> None:
     """Put in the correlations between networks of stars with gaps.
 
-    Their posteriors are independent, but all see the same completion of a star.
+    Their posteriors are independent, but those that see a gap see the same completion.
     """
     network = np.empty(corr.shape[1], dtype=int)
-    for number, block in enumerate(posterior.blocks):
-        network[list(block.block.outputs)] = number
-    between = network[:, None] != network
-    gaps = posterior.gaps.missing(inputs.x, inputs.x_err) & np.isfinite(inputs.x).any(axis=1)
-    rows = np.flatnonzero(gaps) if between.any() else np.empty(0, dtype=int)
+    gap = np.zeros(corr.shape[:2], dtype=bool)
+    for number, (block, _, _, _) in enumerate(posterior.blocks):
+        network[list(block.outputs)] = number
+        missing = posterior.gaps.missing(inputs.x, inputs.x_err, block.inputs)
+        gap[:, list(block.outputs)] = missing[:, None]
+    gap &= np.isfinite(inputs.x).any(axis=1)[:, None]
+    both = (network[:, None] != network) & gap[:, :, None] & gap[:, None, :]
+    rows = np.flatnonzero(both.any(axis=(1, 2)))
     count = min(SUMMARY_DRAWS, posterior.n_draws)
     for start in range(0, len(rows), CHUNK):
         part = rows[start : start + CHUNK]
         mean = posterior.predict(inputs.x[part], inputs.x_err[part], kind="mean", draws=count)
         away = (mean - mean.mean(axis=0)) / posterior.scaler.delta_scale / sd[part]
         found = np.einsum("sni,snj->nij", away, away) / count
-        corr[part] = np.where(between, found, corr[part])
+        corr[part] = np.where(both[part], found, corr[part])
 
 
 @jax.jit

@@ -466,6 +466,16 @@ def test_the_network_sees_which_subset_a_star_is_of(subsets):
         assert abs(residual.mean()) < 30.0
 
 
+def test_what_a_subset_lacks_is_not_integrated_over(subsets):
+    pairs, post = subsets
+    data = scaled_data(pairs, post.scaler, post.spec.blocks[0], bt.Noise(), post.gaps)
+    assert data.z.shape[1] == len(pairs)
+    assert not post.gaps.missing(pairs.x, pairs.x_err).any()
+    one = pairs.x[:1].copy()
+    one[0, 0] = NAN  # more than its subset lacks
+    assert post.gaps.missing(one, pairs.x_err[:1]).all()
+
+
 def test_a_star_of_no_known_subset_is_taken_as_of_the_nearest(subsets):
     _, post = subsets
     x = np.array([CENTRE, CENTRE, CENTRE])
