@@ -25,6 +25,7 @@ import bayestrans as bt
 from bayestrans.baseline import Baseline
 from bayestrans.calibrate import Judged, learn_output
 from bayestrans.calibration import HeldOut
+from bayestrans.gaps import Gaps
 from bayestrans.neighbours import Neighbours
 from bayestrans.refits import Refits
 from bayestrans.regions import Region, regions
@@ -41,9 +42,9 @@ Found = list[list[HeldOut]]
 
 def prepared(pairs: bt.Pairs, used: np.ndarray) -> Refits:
     """Return the cheap refits of the first network."""
-    scaler, block = Scaler.learn(pairs), pairs.spec.blocks[0]
+    gaps, block = Gaps.learn(Scaler.learn(pairs), pairs), pairs.spec.blocks[0]
     method = bt.MCLMC().refit()
-    return Refits.of(pairs, used, scaler, block, bt.Network(), bt.Noise(), method)
+    return Refits.of(pairs, used, gaps, block, bt.Network(), bt.Noise(), method)
 
 
 def plain_refits(pairs: bt.Pairs, parts: list[Region]) -> Found:
@@ -70,7 +71,7 @@ def with_pseudo_stars(pairs: bt.Pairs, parts: list[Region]) -> Found:
             ),
             np.arange(len(pairs) + len(more)),
         )
-        data = scaled_data(joined, plain.scaler, plain.block, plain.noise)
+        data = scaled_data(joined, plain.gaps.scaler, plain.block, plain.noise)
         # Only the target sees the pseudo-stars. They are never held out, so each
         # stands where a star does that is not.
         elsewhere = np.full(len(more), np.flatnonzero(~part.rows)[0])
