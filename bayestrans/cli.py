@@ -31,7 +31,7 @@ from .calibration import describe
 from .catalogue import check_writable, write_table
 from .cli_surveys import add_commands
 from .demo import demo
-from .files import same, whole, write_text
+from .files import refuse_inputs, whole, write_text
 from .neighbours import CLASSES
 from .sample import Method
 from .store import check_target
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fit(options: argparse.Namespace) -> int:
-    _refuse_inputs(options.out, options.pairs, options.spec)
+    refuse_inputs(options.out, options.pairs, options.spec)
     check_target(options.out, overwrite=options.overwrite)
     spec = Spec.from_toml(options.spec)
     pairs = read_pairs(options.pairs, spec)
@@ -101,12 +101,6 @@ def _fit(options: argparse.Namespace) -> int:
     return int(options.strict and bool(diagnosis.warnings))
 
 
-def _refuse_inputs(out: str | Path, *inputs: str) -> None:
-    """Refuse an output that is an input too, which --overwrite would destroy."""
-    if any(same(out, path) for path in inputs):
-        raise ValueError(f"{out}: the output is also an input; give it another name")
-
-
 def _method(options: argparse.Namespace) -> Method:
     chosen: dict[str, object] = {}
     if options.steps is not None:
@@ -125,7 +119,7 @@ def _method(options: argparse.Namespace) -> Method:
 
 
 def _translate(options: argparse.Namespace) -> int:
-    _refuse_inputs(options.out, options.model, options.catalogue)
+    refuse_inputs(options.out, options.model, options.catalogue)
     posterior = load(options.model)
     result = translate(
         posterior,
@@ -162,7 +156,7 @@ def _diagnose(options: argparse.Namespace) -> int:
         tree, text = folder / "diagnosis.nc", folder / "diagnosis.txt"
         folder.mkdir(parents=True, exist_ok=True)
         for target in (tree, text):
-            _refuse_inputs(target, options.model)
+            refuse_inputs(target, options.model)
             check_target(target, overwrite=options.overwrite)
     diagnosis = diagnose(posterior)
     if options.out is not None:
@@ -176,7 +170,7 @@ def _diagnose(options: argparse.Namespace) -> int:
 def _support(options: argparse.Namespace) -> int:
     posterior = load(options.model)
     if options.out is not None:
-        _refuse_inputs(options.out, options.model, options.catalogue)
+        refuse_inputs(options.out, options.model, options.catalogue)
         check_writable(options.out, overwrite=options.overwrite)
     found = support(posterior, options.catalogue)
     if options.out is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .clean import clean
 from .fetch import fetch
-from .files import same, write_text
+from .files import refuse_inputs, write_text
 from .joins import GAIA
 from .match import MatchWarning, pair
 from .presets import overview, survey
@@ -80,7 +80,7 @@ def _surveys(options: argparse.Namespace) -> int:
 
 
 def _clean(options: argparse.Namespace) -> int:
-    _check_different(options.out, options.catalogue)
+    refuse_inputs(options.out, options.catalogue)
     check_writable(options.out, overwrite=options.overwrite)
     found = clean(options.catalogue, options.survey, without=options.without)
     write_table(found.table, options.out, overwrite=options.overwrite)
@@ -90,7 +90,7 @@ def _clean(options: argparse.Namespace) -> int:
 
 def _pair(options: argparse.Namespace) -> int:
     for target in (options.out, options.spec):
-        _check_different(target, options.a, options.b)
+        refuse_inputs(target, options.a, options.b)
     if Path(options.out).resolve() == Path(options.spec).resolve():
         raise ValueError(f"{options.out}: table and spec cannot be one file; name two")
     check_writable(options.out, overwrite=options.overwrite)
@@ -116,11 +116,6 @@ def _pair(options: argparse.Namespace) -> int:
     print(f"{found}\nwrote {len(found.table)} stars to {options.out}, their spec to {options.spec}")
     print(f"next: bayestrans fit {options.out} --spec {options.spec} --out model.nc --hold-out 0.2")
     return 0
-
-
-def _check_different(out: str, *inputs: str) -> None:
-    if any(same(out, path) for path in inputs):
-        raise ValueError(f"{out}: the output is also an input; give it another name")
 
 
 def _two(text: str) -> tuple[str, str]:

@@ -38,3 +38,9 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a text file whole, replacing what was there."""
     with whole(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def refuse_inputs(out: str | Path, *inputs: str) -> None:
+    """Raise ValueError for an output that is an input too, which would be destroyed."""
+    if any(same(out, path) for path in inputs):
+        raise ValueError(f"{out}: the output is also an input; give it another name")
