@@ -18,7 +18,7 @@ from .calibration import Calibration
 from .gaps import Gaps
 from .mclmc import MCLMC
 from .model import Noise
-from .neighbours import NEIGHBOUR, Neighbours
+from .neighbours import NEIGHBOURS, Neighbours
 from .network import Network
 from .pairs import Pairs, PairsError
 from .posterior import BlockDraws, Posterior
@@ -168,7 +168,7 @@ def _probes(count: int) -> np.ndarray:
 def _check_count(pairs: Pairs) -> None:
     for block in pairs.spec.blocks:
         features = sum(1 + (pairs.spec.inputs[j].error is not None) for j in block.inputs)
-        needed = max(STARS_PER_FEATURE * features, 2 * NEIGHBOUR)
+        needed = max(STARS_PER_FEATURE * features, 2 * NEIGHBOURS)
         found = int(pairs.seen[:, list(block.outputs)].any(axis=1).sum())
         if found < needed:
             raise PairsError(

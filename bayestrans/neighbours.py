@@ -2,35 +2,66 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 Floats = NDArray[np.float64]
 
-#: The neighbour whose distance measures how thinly a place is populated.
-NEIGHBOUR = 20
+#: Training stars that a reach must hold.
+NEIGHBOURS = 20
 
-#: Weight of the displacement of the neighbours' mean place: beyond an edge the nearest
-#: stars may lie as close as anywhere, but on one side (``docs/design.md``).
-ONE_SIDED = 2.0
+#: Places that stand for the training stars, each for those nearest to it, and how many
+#: of them a reach must hold at the least: fewer would show where they happen to lie.
+PLACES, LEAST_PLACES = 256, 3.0
+
+#: Rounds that move the places to the means of their stars.
+ROUNDS = 8
+
+#: Stars scored at once. The last group is padded, so that one program serves all and a
+#: star's score does not depend on its company.
+GROUP = 2048
+
+#: The search for a reach: widths of the kernel are tried from twice as dense as the usual
+#: one, each twice as wide as the last, then Newton steps follow.
+WIDTHS, NEWTON_STEPS = 5, 2
 
 #: Classes of support in the order of growing score.
 CLASSES = ("dense", "sparse", "outside")
 
 
+class _Kernel(NamedTuple):
+    """Places (M, D) with the number of stars (M,) that each stands for, and the search.
+
+    ``held`` is the number of stars that a reach holds, ``narrow`` the inverse square of
+    the narrowest width tried.
+    """
+
+    places: jax.Array
+    weights: jax.Array
+    held: float
+    narrow: float
+
+
 @dataclass(frozen=True)
 class Neighbours:
-    """The training stars' places, and distances to them.
+    r"""The training stars' places, and distances to them.
 
-    The space is whitened with the covariance of the training inputs, so that
-    correlated inputs count once. The reach of a star is the distance to its twentieth
-    nearest training star and twice that to the mean place of the twenty, added in
-    quadrature. The score is the reach over its median among the training stars: 1 at
-    the usual spacing, larger where stars are rarer or lie on one side only.
+    The space is whitened with the covariance of the training inputs, so that correlated
+    inputs count once. The width of a star :math:`z` is that :math:`h` for which the
+    effective number of training stars around it,
+    :math:`\sum_n \exp(-|z - z_n|^2 / 2 h^2)`, is twenty (of many training stars more:
+    see `held`). Its reach is the width and, in quadrature, the distance to the mean place
+    of those stars: beyond an edge the nearest may be as close as anywhere, but on one side. The score is the reach over its median among the training
+    stars: 1 at the usual spacing, larger where stars are rarer or lie on one side only.
+    More than `PLACES` training stars are taken together in that many places.
 
     Attributes
     ----------
@@ -39,6 +70,10 @@ class Neighbours:
     centre : (D,) array
     whiten : (D, D) array
         ``(x - centre) @ whiten`` is white.
+    places : (M, D) array
+        What stands for the points.
+    weights : (M,) array
+        The number of points that each place stands for.
     spacing : float
         Median reach of the training stars.
     thresholds : (2,) array
@@ -50,13 +85,11 @@ class Neighbours:
     points: Floats
     centre: Floats
     whiten: Floats
+    places: Floats
+    weights: Floats
     spacing: float
     thresholds: Floats
     inputs: NDArray[np.int64]
-    _tree: cKDTree = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_tree", cKDTree(self.points))
 
     @classmethod
     def learn(
@@ -75,10 +108,18 @@ class Neighbours:
         # A direction without spread would blow tiny differences up without bound.
         whiten = vectors / np.sqrt(np.maximum(values, 1e-6)) / spread[:, None]
         points = (chosen - centre) @ whiten
-        # The nearest of all is the star itself.
-        near, which = cKDTree(points).query(points, k=min(NEIGHBOUR + 1, len(points)))
-        spacing = float(np.median(_reach(points, near[:, 1:], points[which[:, 1:]])))
-        return cls(points, centre, whiten, spacing, np.array(thresholds), np.array(inputs))
+        places, weights = _places(points)
+        rest = (np.array(thresholds), np.array(inputs))
+        rough = cls(points, centre, whiten, places, weights, _rough_spacing(points), *rest)
+        # A training star is none of its own neighbours.
+        spacing = float(np.median(rough._reach(points, rough.held + 1.0)))
+        return cls(points, centre, whiten, places, weights, spacing, *rest)
+
+    @property
+    def held(self) -> float:
+        """The effective number of training stars within a reach."""
+        few = LEAST_PLACES * len(self.points) / PLACES
+        return min(max(NEIGHBOURS, few), len(self.points) / 2)
 
     def score(self, x: Floats) -> Floats:
         """Return the support score (N,) of inputs ``x`` (N, D); NaN where one is missing."""
@@ -87,10 +128,25 @@ class Neighbours:
         place = sum(a[:, None] * w for a, w in zip(away, self.whiten, strict=True))
         known = np.isfinite(place).all(axis=1)
         score = np.full(len(x), np.nan)
-        count = np.arange(1, min(NEIGHBOUR, len(self.points)) + 1)
-        near, which = self._tree.query(place[known], k=count)
-        score[known] = _reach(place[known], near, self.points[which]) / self.spacing
+        score[known] = self._reach(place[known], self.held) / self.spacing
         return score
+
+    def _reach(self, place: Floats, held: float) -> Floats:
+        """Return the reach (n,) of whitened places (n, D)."""
+        kernel = self._kernel(held)
+        found = [
+            _reaches(kernel, jnp.asarray(_padded(place[start : start + GROUP]).T, jnp.float32))
+            for start in range(0, len(place), GROUP)
+        ]
+        return np.concatenate([np.zeros(0), *found])[: len(place)]
+
+    def _kernel(self, held: float) -> _Kernel:
+        # Places without stars fill up: one program serves training sets of any size.
+        extra = PLACES - len(self.places)
+        places = np.pad(self.places, ((0, extra), (0, 0)))
+        weights = np.pad(self.weights, (0, extra))
+        narrow = 4.0 / self.spacing**2
+        return _Kernel(*(jnp.asarray(a, jnp.float32) for a in (places, weights)), held, narrow)
 
     def classify(self, score: Floats) -> NDArray[np.int64]:
         """Return the position in ``CLASSES`` of each score; a missing one is ``outside``."""
@@ -99,7 +155,7 @@ class Neighbours:
 
     def to_arrays(self) -> dict[str, NDArray]:
         """Return the fields by name, as they are written to a model file."""
-        return {name: np.asarray(value) for name, value in vars(self).items() if name != "_tree"}
+        return {name: np.asarray(value) for name, value in vars(self).items()}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, Any]) -> Neighbours:
@@ -107,7 +163,99 @@ class Neighbours:
         return cls(**{**arrays, "spacing": float(arrays["spacing"])})
 
 
-def _reach(places: Floats, near: Floats, neighbours: Floats) -> Floats:
-    """Return the reach (n,) of places (n, D) from distances (n, k) to neighbours (n, k, D)."""
-    away = neighbours.mean(axis=1) - places
-    return np.sqrt(near[:, -1] ** 2 + ONE_SIDED**2 * (away**2).sum(axis=1))
+def _places(points: Floats) -> tuple[Floats, Floats]:
+    """Return places that stand for points (N, D), and how many of them each stands for."""
+    if len(points) <= PLACES:
+        return points, np.ones(len(points))
+    chosen = np.random.default_rng(0).choice(len(points), PLACES, replace=False)
+    places = points[np.sort(chosen)]
+    for _ in range(ROUNDS):
+        _, nearest = cKDTree(places).query(points)
+        weights = np.bincount(nearest, minlength=len(places)).astype(float)
+        sums = [np.bincount(nearest, column, minlength=len(places)) for column in points.T]
+        kept = weights > 0
+        places, weights = (np.column_stack(sums)[kept] / weights[kept, None]), weights[kept]
+    return places, weights
+
+
+def _rough_spacing(points: Floats) -> float:
+    """Return where to begin the search: the typical distance to the twentieth neighbour."""
+    some = points[:: max(1, len(points) // 500)]
+    near, _ = cKDTree(points).query(some, k=[min(NEIGHBOURS, len(points))])
+    return max(float(np.median(near)), 1e-6)
+
+
+def _padded(place: Floats) -> Floats:
+    return np.pad(place, ((0, GROUP - len(place)), (0, 0)))
+
+
+@jax.jit
+def _reaches(kernel: _Kernel, z: jax.Array) -> jax.Array:
+    """Return the reach (n,) of stars at ``z`` (D, n)."""
+    # Squared distances are counted from that of the nearest place, lest all terms vanish.
+    (nearest,) = _over_places(kernel, z, lambda _, __, square: (square,), jnp.minimum)
+    log_u, mean = _first_guess(kernel, z, nearest), z
+    for _ in range(NEWTON_STEPS):
+        log_u, mean = _newton(kernel, z, nearest, log_u)
+    return jnp.sqrt(jnp.exp(-log_u) + ((mean - z) ** 2).sum(axis=0))
+
+
+def _first_guess(kernel: _Kernel, z: jax.Array, nearest: jax.Array) -> jax.Array:
+    """Return the logarithm of u = 1 / h^2 (n,) between widths that hold too few and enough."""
+    u = kernel.narrow * 4.0 ** -np.arange(WIDTHS)[::-1]
+
+    def terms(_: Any, weight: jax.Array, square: jax.Array) -> tuple[jax.Array, ...]:
+        near = jnp.exp(-0.5 * u[0] * (square - nearest))
+        found = []
+        for _ in range(WIDTHS):  # half the width: the fourth power
+            found.append(weight * near)
+            near = (near * near) ** 2
+        return tuple(found)
+
+    counts = _over_places(kernel, z, terms, jnp.add)
+    held = [jnp.log(n / kernel.held) - 0.5 * v * nearest for n, v in zip(counts, u, strict=True)]
+    # Beyond the widest the logarithm of the number falls from that of all nearly in line with u.
+    full = jnp.log(kernel.weights.sum() / kernel.held)
+    log_u = jnp.log(u[0] * full / jnp.maximum(full - held[0], 1e-6))
+    for step, (more, fewer) in enumerate(itertools.pairwise(held)):
+        part = jnp.minimum(more / jnp.maximum(more - fewer, 1e-6), 2.0)
+        log_u = jnp.where(more > 0.0, jnp.log(u[step]) + part * math.log(4.0), log_u)
+    return log_u
+
+
+def _newton(
+    kernel: _Kernel, z: jax.Array, nearest: jax.Array, log_u: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Return a better ``log_u`` (n,), and the mean place (D, n) of the stars held before."""
+    u = jnp.exp(log_u)
+
+    def terms(place: jax.Array, weight: jax.Array, square: jax.Array) -> tuple[jax.Array, ...]:
+        near = weight * jnp.exp(-0.5 * u * (square - nearest))
+        return (near, near * square, *(near * value for value in place))
+
+    count, squares, *mean = _over_places(kernel, z, terms, jnp.add)
+    excess = jnp.log(count / kernel.held) - 0.5 * u * nearest
+    step = jnp.clip(2.0 * excess * count / (u * squares), -1.0, 1.0)
+    return log_u + step, jnp.stack(mean) / count
+
+
+def _over_places(kernel: _Kernel, z: jax.Array, terms: Any, join: Any) -> tuple[jax.Array, ...]:
+    """Join ``terms(place, weight, squared distance)`` over all places, with stars last.
+
+    On a CPU one place at a time, with all stars in one vector that stays in the cache;
+    on an accelerator all at once.
+    """
+    together = 1 if jax.default_backend() == "cpu" else len(kernel.weights)
+    reduce = {jnp.add: jnp.sum, jnp.minimum: jnp.min}[join]
+
+    def at(item: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
+        place, weight = item[0].T[:, :, None], item[1][:, None]
+        square = sum((c - x) ** 2 for c, x in zip(place, z, strict=True))
+        return tuple(reduce(part, axis=0) for part in terms(place, weight, square))
+
+    def body(total: Any, item: tuple[jax.Array, jax.Array]) -> tuple[Any, None]:
+        return tuple(map(join, total, at(item))), None
+
+    parts = tuple(a.reshape(-1, together, *a.shape[1:]) for a in (kernel.places, kernel.weights))
+    start = at((parts[0][0], parts[1][0]))
+    return jax.lax.scan(body, start, (parts[0][1:], parts[1][1:]))[0]

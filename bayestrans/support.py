@@ -20,10 +20,9 @@ class Support(NamedTuple):
     Attributes
     ----------
     score : (N,) array
-        Distance to the twentieth nearest training star in the whitened input space
-        and, in quadrature, twice that to the mean place of the twenty, over its median
-        among the training stars: 1 is the usual spacing, larger is sparser or
-        beyond an edge. Missing inputs are taken at what is expected of them given
+        How far one must reach for training stars in the whitened input space (see
+        `bayestrans.neighbours.Neighbours`), over its median among the training stars:
+        1 is the usual spacing, larger is sparser or beyond an edge. Missing inputs are taken at what is expected of them given
         the others; NaN without any.
     classes : (N,) array of str
         ``dense``, ``sparse`` or ``outside``.
