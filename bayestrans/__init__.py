@@ -25,7 +25,7 @@ from .spec import Input, Output, Spec, SpecError
 from .store import ModelFileError
 from .support import Support, support
 from .surveys import Cut, Quantity, Survey, SurveyError
-from .translate import translate
+from .translate import Written, translate, translate_file
 
 __version__ = "0.1.0"
 
@@ -57,6 +57,7 @@ __all__ = [
     "Survey",
     "SurveyError",
     "SurveyPair",
+    "Written",
     "clean",
     "diagnose",
     "evaluate",
@@ -70,4 +71,5 @@ __all__ = [
     "support",
     "survey",
     "translate",
+    "translate_file",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -171,23 +172,53 @@ def write_csv(table: Table, path: Path) -> None:
 
 def read_parquet(path: Path, _: Layout) -> Table:
     """Read Parquet with the units that astropy, VOTable or Arrow keep in it."""
-    arrow = pa.parquet.ParquetFile(path).read()
-    known = arrow.schema.metadata or {}
-    header = known.get(b"table_meta_yaml", b"").decode()
-    if "__serialized_columns__" in header:  # quantities and masks as astropy itself writes them
+    file = pa.parquet.ParquetFile(path)
+    if _of_astropy(file.schema_arrow):
         return Table.read(path, format="parquet")
-    table = _from_arrow(arrow)
+    return from_arrow(file.read())
+
+
+def parquet_batches(path: Path, rows: int, wanted: Callable[[str], bool]) -> Iterator[Table] | None:
+    """Return tables of some rows each, of the wanted columns; nothing where it must be whole."""
+    file = pa.parquet.ParquetFile(path)
+    if _of_astropy(file.schema_arrow) or not file.metadata.num_rows:
+        return None
+    names = [name for name in file.schema_arrow.names if wanted(name.strip())]
+    refuse_twice(name.strip() for name in file.schema_arrow.names)
+    return (
+        from_arrow(
+            pa.Table.from_batches([batch]).replace_schema_metadata(file.schema_arrow.metadata)
+        )
+        for batch in file.iter_batches(rows, columns=names)
+    )
+
+
+def parquet_rows(path: Path) -> int:
+    """Return the number of rows of a file."""
+    return int(pa.parquet.read_metadata(path).num_rows)
+
+
+def _of_astropy(schema: pa.Schema) -> bool:
+    """Say whether there are quantities and masks as astropy itself writes them."""
+    known = schema.metadata or {}
+    return b"__serialized_columns__" in known.get(b"table_meta_yaml", b"")
+
+
+def from_arrow(arrow: pa.Table) -> Table:
+    """Return a table with the units and descriptions that its schema tells of."""
+    table, known = _from_arrow(arrow), arrow.schema.metadata or {}
     for name, field in zip(table.colnames, arrow.schema, strict=True):
         if unit := (field.metadata or {}).get(b"unit"):
             table[name].unit = u.Unit(unit.decode(), parse_strict="silent")
     if VOPARQUET in known:
         _describe(table, known[VOPARQUET])
-    if header:
+    if header := known.get(b"table_meta_yaml", b"").decode():
         content = meta.get_header_from_yaml(header.split("\n"))
         table.meta.update(content.get("meta", {}))
         for item in content["datatype"]:
-            for key in {"unit", "description", "meta"} & item.keys():
-                setattr(table[item["name"]], key, item[key])
+            if item["name"] in table.colnames:
+                for key in {"unit", "description", "meta"} & item.keys():
+                    setattr(table[item["name"]], key, item[key])
     return table
 
 
@@ -199,7 +230,28 @@ def _describe(table: Table, xml: bytes) -> None:
             table[field.name].description = field.description
 
 
+def to_arrow(table: Table) -> pa.Table:
+    """Return a table with units and descriptions in its schema, as astropy keeps them."""
+    header = {"table_meta_yaml": "\n".join(meta.get_yaml_from_table(table))}
+    return _to_arrow(table).replace_schema_metadata(header)
+
+
 def write_parquet(table: Table, path: Path) -> None:
     """Write Parquet with units and descriptions as astropy keeps them."""
-    header = {"table_meta_yaml": "\n".join(meta.get_yaml_from_table(table))}
-    pa.parquet.write_table(_to_arrow(table).replace_schema_metadata(header), path)
+    write_parquet_parts([to_arrow(table)], path)
+
+
+def write_parquet_parts(parts: Iterable[pa.Table], path: Path) -> None:
+    """Write tables of the same columns one after another, with what the first tells of them."""
+    writer = None
+    try:
+        for part in parts:
+            if writer is None:
+                floats = [f.name for f in part.schema if pa.types.is_floating(f.type)]
+                # Numbers of a continuum never repeat: a dictionary costs most of the time.
+                others = [f.name for f in part.schema if f.name not in floats]
+                writer = pa.parquet.ParquetWriter(path, part.schema, use_dictionary=others)
+            writer.write_table(part.cast(writer.schema))
+    finally:
+        if writer is not None:
+            writer.close()

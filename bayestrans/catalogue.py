@@ -7,7 +7,7 @@ import functools
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,9 +23,11 @@ from .tables import (
     CatalogueError,
     Source,
     check_writable,
+    count_rows,
     digest,
     named,
     plain,
+    read_batches,
     read_table,
     write_table,
 )
@@ -35,7 +37,9 @@ __all__ = [
     "Inputs",
     "Source",
     "check_writable",
+    "count_rows",
     "digest",
+    "input_batches",
     "read_inputs",
     "read_pairs",
     "read_table",
@@ -145,13 +149,39 @@ def read_inputs(source: Source, spec: Spec) -> Inputs:
     raises as in `read_pairs`. A table without rows gives arrays without rows.
     """
     with named(source):
-        table = read_table(source)
-        x, x_err, assumed = _quantities(table, spec.inputs)
-        x[~np.isfinite(x)] = np.nan
-        x_err[~(np.isfinite(x_err) & (x_err > 0))] = np.nan
-        inputs = Inputs(x, x_err, _identifiers(table, spec.id), assumed)
-    _say_assumed(source, assumed)
+        inputs = _inputs(read_table(source), spec)
+    _say_assumed(source, inputs.assumed)
     return inputs
+
+
+def input_batches(source: Source, spec: Spec, rows: int) -> Iterator[Inputs]:
+    """Yield the inputs of a catalogue in parts of ``rows`` stars, at least one.
+
+    As `read_inputs`, but what numbers are beyond belief is judged by the first part.
+    """
+    needed = {re.sub(r"\[\d+\]$", "", n).lower() for n in _columns(spec)} | {
+        n.lower() for n in _columns(spec)
+    }
+    first = True
+    for table in read_batches(source, rows, lambda n: n.lower() in needed or _is_id(n)):
+        with named(source):
+            inputs = _inputs(table, spec, judge=first)
+        if first:
+            _say_assumed(source, inputs.assumed)
+        first = False
+        yield inputs
+
+
+def _columns(spec: Spec) -> list[str]:
+    columns = [c for item in spec.inputs for c in (item.column, item.error) if c is not None]
+    return columns if spec.id is None else [*columns, spec.id]
+
+
+def _inputs(table: Table, spec: Spec, *, judge: bool = True) -> Inputs:
+    x, x_err, assumed = _quantities(table, spec.inputs, judge=judge)
+    x[~np.isfinite(x)] = np.nan
+    x_err[~(np.isfinite(x_err) & (x_err > 0))] = np.nan
+    return Inputs(x, x_err, _identifiers(table, spec.id), assumed)
 
 
 def _say_assumed(source: Source, assumed: Mapping[str, str]) -> None:
@@ -168,7 +198,7 @@ def _say(text: str) -> None:
 
 
 def _quantities(
-    table: Table, items: Sequence[Input | Output]
+    table: Table, items: Sequence[Input | Output], *, judge: bool = True
 ) -> tuple[Floats, Floats, dict[str, str]]:
     """Return values and errors, and the units that were taken where none was given."""
     assumed = {}
@@ -177,7 +207,8 @@ def _quantities(
     for j, item in enumerate(items):
         wanted = read_unit(item.unit, f"the spec's {item.name}")
         values[:, j], own = numbers(table, item.column, wanted, None)
-        _check_plausible(values[:, j], item, wanted, labelled=own is not None)
+        if judge:
+            _check_plausible(values[:, j], item, wanted, labelled=own is not None)
         if own is None and wanted != u.one:
             assumed[item.column] = item.unit
         if item.error is not None:
@@ -327,6 +358,11 @@ def _identifiers(table: Table, name: str | None) -> Table:
     names = [column.name for column in first]
     for known, column in table.columns.items():
         plain = isinstance(column, Column) and column.ndim == 1 and column.dtype.kind in "iuU"
-        if plain and known.lower().endswith("id") and known not in names:
+        if plain and _is_id(known) and known not in names:
             names.append(known)
     return Table([table[known] for known in names], copy=False)
+
+
+def _is_id(name: str) -> bool:
+    """Say whether a column that holds integers or text is taken to hold identifiers."""
+    return name.lower().endswith("id")

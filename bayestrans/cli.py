@@ -25,14 +25,13 @@ from . import (
     load,
     read_pairs,
     support,
-    translate,
+    translate_file,
 )
 from .calibration import describe
 from .catalogue import check_writable, write_table
 from .cli_surveys import add_commands
 from .demo import demo
 from .files import refuse_inputs, whole, write_text
-from .neighbours import CLASSES
 from .sample import Method
 from .store import check_target
 
@@ -121,22 +120,22 @@ def _method(options: argparse.Namespace) -> Method:
 def _translate(options: argparse.Namespace) -> int:
     refuse_inputs(options.out, options.model, options.catalogue)
     posterior = load(options.model)
-    result = translate(
+    found = translate_file(
         posterior,
         options.catalogue,
         options.out,
         overwrite=options.overwrite,
+        resume=options.resume,
         draws=options.draws,
         seed=options.seed,
         strict=options.strict,
         progress=not options.quiet,
     )
-    print(f"wrote {len(result)} stars to {options.out}")
-    for name in CLASSES:
-        count = int((result["support_class"] == name).sum())
-        print(f"  {name:8s}{count:10d}  ({100 * count / max(1, len(result)):.1f} %)")
+    print(f"wrote {found.stars} stars to {found.path}")
+    for name, count in found.classes.items():
+        print(f"  {name:8s}{count:10d}  ({100 * count / max(1, found.stars):.1f} %)")
     for bit, text in ((1, "with an input missing, wider"), (16, "without any input, no answer")):
-        print(f"  {text}: {(result['flags'] & bit > 0).sum()}")
+        print(f"  {text}: {found.flags[bit]}")
     return 0
 
 
@@ -261,6 +260,9 @@ def _add_translate(commands: argparse._SubParsersAction) -> None:
         "--strict", action="store_true", help="refuse a catalogue with stars outside the support"
     )
     one.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    one.add_argument(
+        "--resume", action="store_true", help="go on with an output whose writing was interrupted"
+    )
     one.add_argument("--quiet", action="store_true", help="no progress bars")
 
 

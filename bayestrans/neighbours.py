@@ -59,8 +59,9 @@ class Neighbours:
     effective number of training stars around it,
     :math:`\sum_n \exp(-|z - z_n|^2 / 2 h^2)`, is twenty (of many training stars more:
     see `held`). Its reach is the width and, in quadrature, the distance to the mean place
-    of those stars: beyond an edge the nearest may be as close as anywhere, but on one side. The score is the reach over its median among the training
-    stars: 1 at the usual spacing, larger where stars are rarer or lie on one side only.
+    of those stars: beyond an edge the nearest may be as close as anywhere, but on one
+    side. The score is the reach over its median among the training stars: 1 at the usual
+    spacing, larger where stars are rarer or lie on one side only.
     More than `PLACES` training stars are taken together in that many places.
 
     Attributes
@@ -146,7 +147,8 @@ class Neighbours:
         places = np.pad(self.places, ((0, extra), (0, 0)))
         weights = np.pad(self.weights, (0, extra))
         narrow = 4.0 / self.spacing**2
-        return _Kernel(*(jnp.asarray(a, jnp.float32) for a in (places, weights)), held, narrow)
+        arrays = (jnp.asarray(a, jnp.float32) for a in (places, weights))
+        return _Kernel(next(arrays), next(arrays), held, narrow)
 
     def classify(self, score: Floats) -> NDArray[np.int64]:
         """Return the position in ``CLASSES`` of each score; a missing one is ``outside``."""
@@ -246,7 +248,7 @@ def _over_places(kernel: _Kernel, z: jax.Array, terms: Any, join: Any) -> tuple[
     on an accelerator all at once.
     """
     together = 1 if jax.default_backend() == "cpu" else len(kernel.weights)
-    reduce = {jnp.add: jnp.sum, jnp.minimum: jnp.min}[join]
+    reduce: Any = {jnp.add: jnp.sum, jnp.minimum: jnp.min}[join]
 
     def at(item: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
         place, weight = item[0].T[:, :, None], item[1][:, None]

@@ -193,7 +193,7 @@ class Posterior:
         without any input.
         """
         shape = Shape.of(self.network, self.noise, len(block.block.outputs))
-        flat, scatter = self._thinned(block, draws), self._scatter(block.block)
+        flat, scatter = self.flat_draws(block, draws), self.scatter(block.block)
         with np.errstate(invalid="ignore", divide="ignore"):
             settled = self.gaps.by_kind(x, x_err)
             z = self.gaps.features(*settled, block.block.inputs, self.gaps.kind(x, x_err))
@@ -204,7 +204,7 @@ class Posterior:
         linear = self.baseline.linear_mean(filled, self.scaler, block.block.inputs)
         correction = (linear, share, stretch)
         for stars, complete in ((whole, True), (partly, False)):
-            for rows in _chunks(np.flatnonzero(stars)):
+            for rows in groups(np.flatnonzero(stars), CHUNK):
                 if complete:
                     found = mixture(flat, jnp.asarray(z[rows].T), scatter, shape)
                 else:
@@ -278,7 +278,8 @@ class Posterior:
         self.check_draws(draws)
         return draws
 
-    def _thinned(self, block: BlockDraws, draws: int | None) -> dict[str, jax.Array]:
+    def flat_draws(self, block: BlockDraws, draws: int | None = None) -> dict[str, jax.Array]:
+        """Return draws of one network by site name, evenly spaced over all chains."""
         total, count = self.n_draws, self._count(draws)
         chosen = np.arange(count) * total // count
         return {
@@ -286,7 +287,8 @@ class Posterior:
             for name, values in block.draws.items()
         }
 
-    def _scatter(self, block: Block) -> jax.Array:
+    def scatter(self, block: Block) -> jax.Array:
+        """Return the known scatter of a network's outputs (K,) in scaled units, or ones."""
         outputs = list(block.outputs)
         scatter = (
             np.ones(len(outputs))
@@ -306,10 +308,11 @@ class Posterior:
         store.write(to_tree(self), path, overwrite=overwrite)
 
 
-def _chunks(rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    for start in range(0, len(rows), CHUNK):
-        part = rows[start : start + CHUNK]
-        yield np.concatenate([part, np.repeat(part[:1], CHUNK - len(part))])
+def groups(rows: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
+    """Yield rows in groups of one size; the last repeats its first row to fill up."""
+    for start in range(0, len(rows), size):
+        part = rows[start : start + size]
+        yield np.concatenate([part, np.repeat(part[:1], size - len(part))])
 
 
 def predict(

@@ -22,8 +22,8 @@ class Support(NamedTuple):
     score : (N,) array
         How far one must reach for training stars in the whitened input space (see
         `bayestrans.neighbours.Neighbours`), over its median among the training stars:
-        1 is the usual spacing, larger is sparser or beyond an edge. Missing inputs are taken at what is expected of them given
-        the others; NaN without any.
+        1 is the usual spacing, larger is sparser or beyond an edge. Missing inputs are
+        taken at what is expected of them given the others; NaN without any.
     classes : (N,) array of str
         ``dense``, ``sparse`` or ``outside``.
     identifiers : Table

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from astropy.utils.exceptions import AstropyWarning
 from astropy.utils.masked import Masked
 from numpy.typing import NDArray
 
-from .arrow import from_frame, from_objects
+from .arrow import from_frame, from_objects, parquet_batches, parquet_rows
 from .files import same, whole
 from .formats import FORMATS, NULL, READERS, WRITERS, format_of
 from .layout import COMMON, CatalogueError, Layout, Values, plain
@@ -36,9 +36,11 @@ __all__ = [
     "Source",
     "Values",
     "check_writable",
+    "count_rows",
     "digest",
     "named",
     "plain",
+    "read_batches",
     "read_table",
     "write_table",
 ]
@@ -75,6 +77,39 @@ def read_table(source: Source, layout: Layout = COMMON) -> Table:
         path, kind = Path(source), format_of(Path(source))
         with _explained(kind, "check that it is complete and its suffix right", path):
             return _tidy(READERS[kind](path, layout))
+
+
+def read_batches(
+    source: Source, rows: int, wanted: Callable[[str], bool] = lambda _: True
+) -> Iterator[Table]:
+    """Yield a table in parts of ``rows`` rows, at least one; Parquet in bounded memory.
+
+    ``wanted`` says which columns are needed: others may be left out.
+    """
+    if isinstance(source, str | os.PathLike) and Path(source).suffix.lower() == ".parquet":
+        path, remedy = Path(source), "check that it is complete and its suffix right"
+        with named(source):
+            kind = format_of(path)
+            with _explained(kind, remedy, path):
+                parts = parquet_batches(path, rows, wanted)
+            while parts is not None:
+                with _explained(kind, remedy, path):
+                    part = next(parts, None)
+                if part is None:
+                    return
+                yield _tidy(part)
+    table = read_table(source)
+    for start in range(0, max(1, len(table)), rows):
+        yield table[start : start + rows]
+
+
+def count_rows(source: Source) -> int | None:
+    """Return the number of rows if it can be had without reading the table."""
+    if isinstance(source, Table | pd.DataFrame):
+        return len(source)
+    if isinstance(source, str | os.PathLike) and Path(source).suffix.lower() == ".parquet":
+        return parquet_rows(Path(source))
+    return None
 
 
 @contextmanager

@@ -12,8 +12,9 @@ PACKAGE = Path(__file__).resolve().parents[1] / "bayestrans"
 LEVELS = (
     "spec pairs scale network student simulate chains files sky",
     "regions calibration layout arrow formats tables catalogue surveys model density neighbours "
-    "baseline target predictive tarp gaps presets clean repeats joins match fetch",
-    "posterior load store sample mclmc refits calibrate",
+    "baseline target predictive moments tarp gaps presets clean repeats joins match fetch "
+    "parts thin summary",
+    "posterior answers load store sample mclmc refits calibrate",
     "infer support diagnose evaluate importance translate",
     "plot plot_style plot_support report cli cli_surveys demo __main__ __init__",
 )
@@ -99,4 +100,9 @@ def test_only_catalogue_opens_tables():
     assert opens_tables("from astropy.io import fits")
     assert opens_tables("import pyarrow.parquet as pq")
     assert not opens_tables("import astropy.units as u")
-    assert {p.stem for p in FILES if opens_tables(p.read_text())} <= {"arrow", "formats", "tables"}
+    assert {p.stem for p in FILES if opens_tables(p.read_text())} <= {
+        "arrow",
+        "formats",
+        "parts",
+        "tables",
+    }

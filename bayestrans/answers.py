@@ -1,0 +1,269 @@
+"""What becomes of some stars of a catalogue: their summaries, flags and draws as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from astropy.table import Column, Table
+from numpy.typing import NDArray
+
+from .catalogue import Inputs
+from .model import Shape
+from .moments import QUANTILES, Summary, moments
+from .neighbours import CLASSES
+from .posterior import CHUNK, BlockDraws, Posterior, groups
+from .summary import GROUP, Chosen, chosen, summarise
+from .thin import fewest
+
+Floats = NDArray[np.float64]
+
+#: Bits of the ``flags`` column.
+FLAGS = {
+    1: "an input is missing: integrated over",
+    2: "a quoted error is missing or not positive: integrated over if the model needs it",
+    4: "outside the training stars' support: do not use without checking",
+    8: "a quoted error is beyond five sigma of the training stars' errors",
+    16: "no input at all: no answer",
+}
+
+#: Unified content descriptors of the IVOA by customary output name.
+UCDS = {
+    "teff": "phys.temperature.effective",
+    "logg": "phys.gravity",
+    "fe_h": "phys.abund.Fe",
+    "rv": "spect.dopplerVeloc",
+}
+
+#: Posterior draws behind the summaries of stars with gaps, evenly spaced over all chains.
+GAP_DRAWS = 250
+
+#: Probe stars at which draws are chosen.
+PROBES = 64
+
+
+class _Network(NamedTuple):
+    """One network, ready to summarise complete stars with some of its draws.
+
+    ``draws`` are those of stars with gaps, which need a completion for each.
+    """
+
+    block: BlockDraws
+    shape: Shape
+    scatter: Any
+    part: Chosen
+    draws: int
+
+
+class Answers:
+    """Translates stars of a catalogue, a batch at a time and several in parallel.
+
+    What a star gets depends on the star and the model alone.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    draws : int
+        Joint draws of B's true parameters to add per star.
+    seed : int
+        Of those draws.
+    """
+
+    def __init__(self, posterior: Posterior, draws: int = 0, seed: int = 0) -> None:
+        self.posterior, self.draws, self.seed = posterior, draws, seed
+        self.networks = [_prepared(posterior, block) for block in posterior.blocks]
+
+    @property
+    def counts(self) -> list[int]:
+        """The number of draws behind the summaries of each network."""
+        return [len(network.part.table) for network in self.networks]
+
+    def scores(self, inputs: Inputs) -> Floats:
+        """Return the support scores (N,)."""
+        filled, _ = self.posterior.gaps.expected(inputs.x, inputs.x_err)
+        return self.posterior.neighbours.score(filled)
+
+    def table(self, inputs: Inputs) -> Table:
+        """Return the answers to some stars, one row each."""
+        posterior = self.posterior
+        filled, _ = posterior.gaps.expected(inputs.x, inputs.x_err)
+        score = posterior.neighbours.score(filled)
+        classes = posterior.neighbours.classify(score)
+        result = inputs.identifiers.copy()
+        parts = self._summaries(inputs, filled, score)
+        result.add_columns(list(_output_columns(posterior, parts)))
+        result["support"] = Column(
+            score.astype(np.float32), description="reach to the training stars / median"
+        )
+        result["support_class"] = np.array(CLASSES)[classes]
+        result["flags"] = _flags(posterior, inputs, classes)
+        if self.draws:
+            _add_draws(result, posterior, inputs, self.draws, self.seed)
+        return result
+
+    def _summaries(self, inputs: Inputs, filled: Floats, score: Floats) -> dict[str, Floats]:
+        posterior = self.posterior
+        n, k = len(inputs.x), len(posterior.spec.outputs)
+        parts = {name: np.full((n, k), np.nan) for name in ("mean", "sd", "sd_model", *QUANTILES)}
+        # Networks have independent posteriors, so pairs between them are uncorrelated.
+        parts["corr"] = np.zeros((n, k, k))
+        for network in self.networks:
+            for rows, found in self._of(network, inputs, filled, score):
+                _store(parts, rows, list(network.block.block.outputs), found)
+        self._correlate_networks(inputs, parts["corr"], parts["sd"])
+        base = posterior.scaler.base(filled)
+        scale = posterior.scaler.delta_scale
+        for name in ("mean", *QUANTILES):
+            parts[name] = base + scale * parts[name]
+        for name in ("sd", "sd_model"):
+            parts[name] *= scale
+        unknown = np.isnan(parts["mean"])
+        parts["corr"][unknown[:, :, None] | unknown[:, None, :]] = np.nan
+        return parts
+
+    def _of(
+        self, network: _Network, inputs: Inputs, filled: Floats, score: Floats
+    ) -> Iterator[tuple[NDArray[np.int64], Summary]]:
+        """Yield rows and their summaries of one network; the last rows of a group may repeat."""
+        posterior, block = self.posterior, network.block.block
+        gaps = posterior.gaps
+        with np.errstate(invalid="ignore", divide="ignore"):
+            settled = gaps.by_kind(inputs.x, inputs.x_err)
+            kind = gaps.kind(inputs.x, inputs.x_err)
+            z = gaps.features(*settled, block.inputs, kind)
+        whole = np.isfinite(z).all(axis=1)
+        correction = (
+            posterior.baseline.linear_mean(filled, posterior.scaler, block.inputs),
+            *posterior.calibration.at(score),
+        )
+        outputs = list(block.outputs)
+        for rows in groups(np.flatnonzero(whole), GROUP):
+            arrays = [jnp.asarray(a[np.ix_(rows, outputs)].T, jnp.float32) for a in correction]
+            found = jnp.asarray(z[rows].T, jnp.float32)
+            yield (
+                rows,
+                summarise(network.part, found, network.scatter, tuple(arrays), network.shape),
+            )
+        partly = np.flatnonzero(~whole & np.isfinite(inputs.x).any(axis=1))
+        if len(partly):
+            asked = (inputs.x[partly], inputs.x_err[partly], network.draws)
+            for rows, mixture in posterior.mixtures(network.block, *asked):
+                yield partly[rows], moments(mixture)
+
+    def _correlate_networks(self, inputs: Inputs, corr: Floats, sd: Floats) -> None:
+        """Put in the correlations between networks of stars with gaps.
+
+        Their posteriors are independent, but those that see a gap see the same completion.
+        """
+        posterior = self.posterior
+        network = np.empty(corr.shape[1], dtype=int)
+        gap = np.zeros(corr.shape[:2], dtype=bool)
+        for number, (block, _, _, _) in enumerate(posterior.blocks):
+            network[list(block.outputs)] = number
+            missing = posterior.gaps.missing(inputs.x, inputs.x_err, block.inputs)
+            gap[:, list(block.outputs)] = missing[:, None]
+        gap &= np.isfinite(inputs.x).any(axis=1)[:, None]
+        both = (network[:, None] != network) & gap[:, :, None] & gap[:, None, :]
+        rows = np.flatnonzero(both.any(axis=(1, 2)))
+        count = min(GAP_DRAWS, posterior.n_draws)
+        for start in range(0, len(rows), CHUNK):
+            part = rows[start : start + CHUNK]
+            mean = posterior.predict(inputs.x[part], inputs.x_err[part], kind="mean", draws=count)
+            away = (mean - mean.mean(axis=0)) / posterior.scaler.delta_scale / sd[part]
+            found = np.einsum("sni,snj->nij", away, away) / count
+            corr[part] = np.where(both[part], found, corr[part])
+
+
+def _prepared(posterior: Posterior, block: BlockDraws) -> _Network:
+    """Choose the draws of one network that are to serve."""
+    shape = Shape.of(posterior.network, posterior.noise, len(block.block.outputs))
+    step = max(1, len(posterior.probe_x) // PROBES)
+    probes = (posterior.probe_x[::step], posterior.probe_x_err[::step])
+    rows = np.arange(posterior.n_draws)
+    found = [m for _, m in posterior.mixtures(block, *probes)] if len(probes[0]) else []
+    if found:
+        count = min(len(probes[0]), CHUNK)
+        first = found[0]._replace(
+            location=found[0].location[..., :count], scale=found[0].scale[..., :count]
+        )
+        rows = fewest(first)
+    part = chosen(posterior.flat_draws(block), rows, shape)
+    return _Network(
+        block, shape, posterior.scatter(block.block), part, min(GAP_DRAWS, posterior.n_draws)
+    )
+
+
+def _store(
+    parts: dict[str, Floats], rows: NDArray[np.int64], outputs: list[int], summary: Summary
+) -> None:
+    place = np.ix_(rows, outputs)
+    for name in ("mean", "sd", "sd_model"):
+        parts[name][place] = np.asarray(getattr(summary, name)).T
+    for name, values in zip(QUANTILES, summary.quantiles, strict=True):
+        parts[name][place] = np.asarray(values).T
+    parts["corr"][np.ix_(rows, outputs, outputs)] = np.moveaxis(np.asarray(summary.corr), -1, 0)
+
+
+def _output_columns(posterior: Posterior, parts: dict[str, Floats]) -> Iterator[Column]:
+    texts = {
+        "mean": "posterior mean of B's true value",
+        "sd": "posterior standard deviation",
+        **{name: f"{100 * level:.0f} % quantile" for name, level in QUANTILES.items()},
+        "sd_model": "the network's own (epistemic) part of the sd",
+    }
+    for k, output in enumerate(posterior.spec.outputs):
+        for name, text in texts.items():
+            meta = {"ucd": _ucd(output.name, name)} if output.name in UCDS else {}
+            yield Column(
+                parts[name][:, k].astype(np.float32),
+                name=f"{output.name}_{name}",
+                unit=output.unit or None,
+                description=f"{output.name}: {text}"
+                + ("" if output.unit else " (dex or unitless)"),
+                meta=meta,
+            )
+    names = posterior.spec.output_names
+    for i, j in combinations(range(len(names)), 2):
+        yield Column(
+            parts["corr"][:, i, j].astype(np.float32),
+            name=f"corr_{names[i]}_{names[j]}",
+            description=f"posterior correlation of {names[i]} and {names[j]}",
+        )
+
+
+def _ucd(output: str, part: str) -> str:
+    return (
+        f"stat.error;{UCDS[output]}" if part.startswith("sd") else f"{UCDS[output]};meta.modelled"
+    )
+
+
+def _flags(posterior: Posterior, inputs: Inputs, classes: NDArray[np.int64]) -> Column:
+    given = np.array([item.error is not None for item in posterior.spec.inputs])
+    scaler = posterior.scaler
+    used = scaler.log_err_scale > 0
+    with np.errstate(invalid="ignore"):
+        away = np.log(inputs.x_err[:, used]) - scaler.log_err_centre[used]
+        large = (away > 5.0 * scaler.log_err_scale[used]).any(axis=1)
+    raised = {
+        1: ~np.isfinite(inputs.x).all(axis=1),
+        2: ~np.isfinite(inputs.x_err[:, given]).all(axis=1),
+        4: classes == CLASSES.index("outside"),
+        8: large,
+        16: ~np.isfinite(inputs.x).any(axis=1),
+    }
+    flags = sum(bit * rows.astype(np.int32) for bit, rows in raised.items())
+    text = "; ".join(f"{bit}: {meaning}" for bit, meaning in FLAGS.items())
+    return Column(flags, dtype=np.int32, description=f"bitmask; {text}")
+
+
+def _add_draws(result: Table, posterior: Posterior, inputs: Inputs, draws: int, seed: int) -> None:
+    sample = posterior.predict(inputs.x, inputs.x_err, draws=draws, seed=seed)
+    for k, output in enumerate(posterior.spec.outputs):
+        result[f"{output.name}_draws"] = Column(
+            sample[:, :, k].T,
+            unit=output.unit or None,
+            description=f"{output.name}: {draws} draws of B's true value, joint over the outputs",
+        )

@@ -1,0 +1,156 @@
+"""A table that is written in parts, which survive what interrupts the writing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+from astropy.table import Table, vstack
+from filelock import FileLock, Timeout
+
+from .arrow import from_arrow, to_arrow, write_parquet_parts
+from .files import whole, write_text
+from .formats import FORMATS, WRITERS
+from .layout import CatalogueError
+from .tables import read_table
+
+#: What belongs to the moment at which the writing began, not to what is written.
+CLOCK = "utc"
+
+
+class Parts:
+    """A folder beside a table in which its parts wait until all are there.
+
+    Each part is written whole, so that after a kill those that are there are good. Only one
+    process at a time holds the folder.
+
+    Parameters
+    ----------
+    out : Path
+        The table to be.
+    job : dict
+        What determines the table. A folder left by another job is not gone on with.
+    resume : bool
+        Go on from the parts that are there.
+    discard : bool
+        Begin anew if there are any.
+
+    Raises
+    ------
+    CatalogueError
+        If another process writes the table, if there are parts and neither ``resume`` nor
+        ``discard``, and on ``resume`` if they are of another job, saying what differs.
+    """
+
+    def __init__(
+        self, out: Path, job: dict[str, Any], *, resume: bool = False, discard: bool = False
+    ) -> None:
+        self.out = out
+        self.folder = out.with_name(f".{out.name}.parts")
+        self.job = job
+        self._resume, self._discard = resume, discard
+        self._lock = FileLock(out.with_name(f".{out.name}.lock"))
+
+    def __enter__(self) -> Parts:
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise CatalogueError(f"{self.out}: another process is writing it") from None
+        try:
+            self._begin()
+        except BaseException:
+            self._release()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # What was interrupted can go on; what failed would fail again.
+        interrupted = kind is not None and not issubclass(kind, Exception)
+        if not interrupted or not self.done:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        self._release()
+
+    def _release(self) -> None:
+        # Removed while it is held: whoever opens it later makes a new one.
+        Path(self._lock.lock_file).unlink(missing_ok=True)
+        self._lock.release()
+
+    def _begin(self) -> None:
+        record = self.folder / "job.json"
+        if record.exists() and self._resume:
+            found = json.loads(record.read_text(encoding="utf-8"))
+            for key, value in self.job.items():
+                if key != CLOCK and found.get(key) != value:
+                    raise CatalogueError(
+                        f"{self.out}: it was begun with another {key} ({found.get(key)}, now "
+                        f"{value}); give that again, or overwrite to begin anew"
+                    )
+            self.job = found
+            return
+        if record.exists() and not self._discard:
+            raise CatalogueError(
+                f"{self.out}: an earlier run was interrupted; go on with it (resume) or begin "
+                "anew (overwrite)"
+            )
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir()
+        write_text(record, json.dumps(self.job))
+
+    @property
+    def done(self) -> int:
+        """The number of parts that are there, from the first on."""
+        count = 0
+        while self._path(count).exists():
+            count += 1
+        return count
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"part-{number:06d}.arrow"
+
+    def add(self, number: int, table: Table) -> None:
+        """Write one part, whole."""
+        arrow = to_arrow(table)
+        with (
+            whole(self._path(number)) as partial,
+            pa.OSFile(os.fspath(partial), "wb") as stream,
+            pa.ipc.new_file(stream, arrow.schema) as writer,
+        ):
+            writer.write_table(arrow)
+
+    def _arrows(self) -> Iterator[pa.Table]:
+        for number in range(self.done):
+            with pa.OSFile(os.fspath(self._path(number)), "rb") as stream:
+                yield pa.ipc.open_file(stream).read_all()
+
+    def tables(self) -> Iterator[Table]:
+        """Yield the parts."""
+        return (read_table(from_arrow(part)) for part in self._arrows())
+
+    def join(self, partial: Path) -> None:
+        """Write all parts as one table to a path, in the format of the table's suffix.
+
+        Parquet is written part by part, other formats at once.
+        """
+        kind = FORMATS[self.out.suffix.lower()]
+        if kind == "Parquet":
+            write_parquet_parts(self._arrows(), partial)
+        else:
+            WRITERS[kind](joined(list(self.tables())), partial)
+
+
+def joined(tables: list[Table]) -> Table:
+    """Return tables of the same columns one below the other."""
+    if len(tables) == 1:
+        return tables[0]
+    return vstack(tables, join_type="exact", metadata_conflicts="silent")
