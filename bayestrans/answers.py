@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from astropy.table import Column, Table
 from numpy.typing import NDArray
@@ -15,8 +14,8 @@ from .catalogue import Inputs
 from .model import Shape
 from .moments import QUANTILES, Summary, moments
 from .neighbours import CLASSES
-from .posterior import CHUNK, BlockDraws, Posterior, groups
-from .summary import GROUP, Chosen, chosen, summarise
+from .posterior import CHUNK, BlockDraws, Posterior
+from .summary import Chosen, chosen, summarise
 from .thin import fewest
 
 Floats = NDArray[np.float64]
@@ -42,7 +41,7 @@ UCDS = {
 GAP_DRAWS = 250
 
 #: Probe stars at which draws are chosen.
-PROBES = 64
+PROBES = 200
 
 
 class _Network(NamedTuple):
@@ -129,23 +128,16 @@ class Answers:
     ) -> Iterator[tuple[NDArray[np.int64], Summary]]:
         """Yield rows and their summaries of one network; the last rows of a group may repeat."""
         posterior, block = self.posterior, network.block.block
-        gaps = posterior.gaps
-        with np.errstate(invalid="ignore", divide="ignore"):
-            settled = gaps.by_kind(inputs.x, inputs.x_err)
-            kind = gaps.kind(inputs.x, inputs.x_err)
-            z = gaps.features(*settled, block.inputs, kind)
+        z = posterior.gaps.seen(inputs.x, inputs.x_err, block.inputs)
         whole = np.isfinite(z).all(axis=1)
-        correction = (
-            posterior.baseline.linear_mean(filled, posterior.scaler, block.inputs),
-            *posterior.calibration.at(score),
-        )
-        outputs = list(block.outputs)
-        for rows in groups(np.flatnonzero(whole), GROUP):
-            arrays = [jnp.asarray(a[np.ix_(rows, outputs)].T, jnp.float32) for a in correction]
-            found = jnp.asarray(z[rows].T, jnp.float32)
+        rows, outputs = np.flatnonzero(whole), list(block.outputs)
+        if len(rows):
+            linear = posterior.baseline.linear_mean(filled, posterior.scaler, block.inputs)
+            correction = (linear, *posterior.calibration.at(score))
+            chosen = [a[np.ix_(rows, outputs)] for a in correction]
             yield (
                 rows,
-                summarise(network.part, found, network.scatter, tuple(arrays), network.shape),
+                summarise(network.part, z[rows], network.scatter, chosen, network.shape),
             )
         partly = np.flatnonzero(~whole & np.isfinite(inputs.x).any(axis=1))
         if len(partly):

@@ -73,6 +73,15 @@ class Gaps(NamedTuple):
         marks = np.broadcast_to(self._marks(kind), (*lead, self._n_marks))
         return np.concatenate([z.reshape(*lead, z.shape[1]), marks], axis=-1)
 
+    def seen(self, x: Floats, x_err: Floats, inputs: tuple[int, ...]) -> Floats:
+        """Return what a network sees (N, F) of stars (N, D) as they are, NaN for what is not."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            z = self.scaler.features(x, x_err, inputs)
+            if not self._n_marks and np.isfinite(z).all():
+                return z
+            settled = self.by_kind(x, x_err)
+            return self.features(*settled, inputs, self.kind(x, x_err))
+
     def n_features(self, inputs: tuple[int, ...]) -> int:
         """Return the number of features F that a network with these inputs sees."""
         return self.scaler.n_features(inputs) + self._n_marks
@@ -125,6 +134,8 @@ class Gaps(NamedTuple):
 
         A star without any input stays without.
         """
+        if not self._n_marks and np.isfinite(_features(self.scaler, x, x_err)).all():
+            return x, x_err
         rows = np.flatnonzero(self.missing(x, x_err) & np.isfinite(x).any(axis=1))
         x, x_err = self.by_kind(x, x_err)
         if not len(rows):

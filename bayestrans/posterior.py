@@ -194,9 +194,7 @@ class Posterior:
         """
         shape = Shape.of(self.network, self.noise, len(block.block.outputs))
         flat, scatter = self.flat_draws(block, draws), self.scatter(block.block)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            settled = self.gaps.by_kind(x, x_err)
-            z = self.gaps.features(*settled, block.block.inputs, self.gaps.kind(x, x_err))
+        z = self.gaps.seen(x, x_err, block.block.inputs)
         whole = np.isfinite(z).all(axis=1)
         partly = ~whole & np.isfinite(x).any(axis=1)
         filled, _ = self.gaps.expected(x, x_err)

@@ -6,7 +6,7 @@ arrays stay in the cache. Stars with gaps take the way of `Posterior.mixtures`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import combinations_with_replacement
 from typing import NamedTuple
@@ -22,8 +22,8 @@ from .moments import QUANTILES, Summary
 
 Floats = NDArray[np.float64]
 
-#: Stars summarised at once; the last group is padded.
-GROUP = 1024
+#: Stars whose arrays lie in the cache together, and such groups in one call; the last is padded.
+GROUP, GROUPS = 1024, 8
 
 #: Where the distribution function is computed, in half-widths of the central 68 % about the
 #: mean: in normal quantiles it is nearly straight between.
@@ -85,19 +85,71 @@ def _probability(t: jax.Array, table: jax.Array) -> jax.Array:
     return jnp.sign(t) * s * total
 
 
-@partial(jax.jit, static_argnames="shape")
 def summarise(
+    part: Chosen, z: Floats, scatter: jax.Array, correction: Sequence[Floats], shape: Shape
+) -> Summary:
+    """Summarise stars of features ``z`` (N, F) in closed form: no noise is drawn.
+
+    Parameters
+    ----------
+    part : Chosen
+    z : (N, F) array
+    scatter : (K,) array
+        The known scatter in scaled units, or ones.
+    correction : three (N, K) arrays
+        Linear mean, share and stretch of the calibration, which moves and stretches whole
+        predictives, and so their summaries.
+    shape : Shape
+    """
+    found, bundle = [], GROUP * GROUPS
+    for start in range(0, max(1, len(z)), bundle):
+        rows = slice(start, start + bundle)
+        arrays = [_bundled(a[rows]) for a in (z, *correction)]
+        found.append(_summarise(part, scatter, *arrays, shape=shape))
+    parts = (
+        np.concatenate([_unbundled(one[place]) for one in found], axis=-1)[..., : len(z)]
+        for place in range(len(Summary._fields))
+    )
+    return Summary(*parts)
+
+
+def _bundled(values: Floats) -> NDArray[np.float32]:
+    """Return stars (N, F) in groups (GROUPS, F, GROUP), filled up."""
+    filled = np.zeros((GROUPS * GROUP, values.shape[1]), dtype=np.float32)
+    filled[: len(values)] = values
+    return np.ascontiguousarray(filled.reshape(GROUPS, GROUP, -1).swapaxes(1, 2))
+
+
+def _unbundled(values: jax.Array) -> NDArray[np.float32]:
+    """Return groups of stars (GROUPS, ..., GROUP) as (..., N)."""
+    apart = np.moveaxis(np.asarray(values), 0, -2)
+    return apart.reshape(*apart.shape[:-2], -1)
+
+
+@partial(jax.jit, static_argnames="shape")
+def _summarise(
+    part: Chosen,
+    scatter: jax.Array,
+    z: jax.Array,
+    linear: jax.Array,
+    share: jax.Array,
+    stretch: jax.Array,
+    *,
+    shape: Shape,
+) -> Summary:
+    """Summarise groups of stars, one after the other."""
+    return jax.lax.map(
+        lambda group: _group(part, group[0], scatter, group[1:], shape), (z, linear, share, stretch)
+    )
+
+
+def _group(
     part: Chosen,
     z: jax.Array,
     scatter: jax.Array,
     correction: tuple[jax.Array, jax.Array, jax.Array],
     shape: Shape,
 ) -> Summary:
-    """Summarise stars of features ``z`` (F, N) in closed form: no noise is drawn.
-
-    ``correction`` is linear mean, share and stretch (K, N) of the calibration, which moves
-    and stretches whole predictives, and so their summaries.
-    """
     kept, sums = _over_draws(part, z, scatter, shape)
     count = len(part.table)
     pairs = list(combinations_with_replacement(range(shape.n_outputs), 2))
