@@ -182,7 +182,11 @@ def _prepared(posterior: Posterior, block: BlockDraws) -> _Network:
             location=found[0].location[..., :count], scale=found[0].scale[..., :count]
         )
         rows = fewest(first)
-    part = chosen(posterior.flat_draws(block), rows, shape)
+    part = chosen(
+        {name: values.reshape(-1, *values.shape[2:]) for name, values in block.draws.items()},
+        rows,
+        shape,
+    )
     return _Network(
         block, shape, posterior.scatter(block.block), part, min(GAP_DRAWS, posterior.n_draws)
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,11 +27,11 @@ class Summary(NamedTuple):
     corr : (K, K, N) array
     """
 
-    mean: jax.Array
-    sd: jax.Array
-    sd_model: jax.Array
-    quantiles: jax.Array
-    corr: jax.Array
+    mean: Any
+    sd: Any
+    sd_model: Any
+    quantiles: Any
+    corr: Any
 
 
 @jax.jit

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from .model import Shape, correlation, degrees_of_freedom, location_and_scale
+from .model import Shape, location_and_scale
 from .moments import QUANTILES, Summary
 
 Floats = NDArray[np.float64]
@@ -53,16 +53,20 @@ class Chosen(NamedTuple):
     half: jax.Array
 
 
-def chosen(draws: Mapping[str, jax.Array], rows: NDArray[np.int64], shape: Shape) -> Chosen:
-    """Return some of the draws, ready for `summarise`."""
+def chosen(draws: Mapping[str, NDArray], rows: NDArray[np.int64], shape: Shape) -> Chosen:
+    """Return some of the draws (S, ...), ready for `summarise`."""
     some = {name: values[rows] for name, values in draws.items()}
-    dof = np.broadcast_to(np.asarray(degrees_of_freedom(some, shape), dtype=float), len(rows))
-    corr = np.stack(
-        [correlation({n: v[s] for n, v in some.items()}, shape) for s in range(len(rows))]
-    )
+    dof = np.full(len(rows), shape.dof) if shape.dof else some["dof_above_2"] + 2.0
+    corr = np.broadcast_to(np.eye(shape.n_outputs), (len(rows), shape.n_outputs, shape.n_outputs))
+    if shape.correlated:
+        corr = np.einsum("sij,skj->sik", some["corr_cholesky"], some["corr_cholesky"])
     variance = np.where(np.isinf(dof), 1.0, dof / (dof - 2.0))[:, None, None] * corr
     half = float(np.median(stats.t.ppf(QUANTILES["p84"], dof)))
-    return Chosen(some, *(jnp.asarray(a, jnp.float32) for a in (variance, _tabulated(dof), half)))
+    arrays = (variance, _tabulated(dof), half)
+    return Chosen(
+        {name: jnp.asarray(values) for name, values in some.items()},
+        *(jnp.asarray(a, jnp.float32) for a in arrays),
+    )
 
 
 def _tabulated(dof: Floats) -> Floats:
@@ -110,7 +114,7 @@ def summarise(
         np.concatenate([_unbundled(one[place]) for one in found], axis=-1)[..., : len(z)]
         for place in range(len(Summary._fields))
     )
-    return Summary(*parts)
+    return Summary(*map(np.asarray, parts))
 
 
 def _bundled(values: Floats) -> NDArray[np.float32]:
