@@ -5,27 +5,35 @@ turns survey A's parameters into survey B's, and give every star a calibrated
 joint posterior.
 """
 
-from .catalogue import CatalogueError, read_pairs
-from .clean import Cleaned, clean
-from .diagnose import Diagnosis, diagnose
-from .evaluate import Evaluation, evaluate
-from .fetch import fetch
-from .infer import fit
-from .load import load
-from .match import Match, MatchWarning, pair
-from .mclmc import MCLMC
-from .model import Noise
-from .network import Network
-from .pairs import Pairs, PairsError
-from .posterior import Posterior, predict
-from .presets import survey
-from .sample import NUTS, SVI, Ensemble, SamplingWarning
-from .simulate import SurveyPair, simulate
-from .spec import Input, Output, Spec, SpecError
-from .store import ModelFileError
-from .support import Support, support
-from .surveys import Cut, Quantity, Survey, SurveyError
-from .translate import Written, translate, translate_file
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .catalogue import CatalogueError, read_pairs
+    from .clean import Cleaned, clean
+    from .diagnose import Diagnosis, diagnose
+    from .evaluate import Evaluation, evaluate
+    from .fetch import fetch
+    from .infer import fit
+    from .load import load
+    from .match import Match, MatchWarning, pair
+    from .mclmc import MCLMC
+    from .model import Noise
+    from .network import Network
+    from .pairs import Pairs, PairsError
+    from .posterior import Posterior, predict
+    from .presets import survey
+    from .sample import NUTS, SVI, Ensemble, SamplingWarning
+    from .simulate import SurveyPair, simulate
+    from .spec import Input, Output, Spec, SpecError
+    from .store import ModelFileError
+    from .support import Support, support
+    from .surveys import Cut, Quantity, Survey, SurveyError
+    from .translate import Written, translate, translate_file
 
 __version__ = "0.1.0"
 
@@ -73,3 +81,55 @@ __all__ = [
     "translate",
     "translate_file",
 ]
+
+#: Where the names come from: each is imported when it is first used, because the libraries
+#: beneath take seconds.
+_HOMES = {
+    name: module
+    for module, names in {
+        "catalogue": "CatalogueError read_pairs",
+        "clean": "Cleaned clean",
+        "diagnose": "Diagnosis diagnose",
+        "evaluate": "Evaluation evaluate",
+        "fetch": "fetch",
+        "infer": "fit",
+        "load": "load",
+        "match": "Match MatchWarning pair",
+        "mclmc": "MCLMC",
+        "model": "Noise",
+        "network": "Network",
+        "pairs": "Pairs PairsError",
+        "posterior": "Posterior predict",
+        "presets": "survey",
+        "sample": "NUTS SVI Ensemble SamplingWarning",
+        "simulate": "SurveyPair simulate",
+        "spec": "Input Output Spec SpecError",
+        "store": "ModelFileError",
+        "support": "Support support",
+        "surveys": "Cut Quantity Survey SurveyError",
+        "translate": "Written translate translate_file",
+    }.items()
+    for name in names.split()
+}
+
+
+class _Package(ModuleType):
+    """The package; a verb that is called like its module is the verb, not the module."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+        setattr(self, name, value)
+        return value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, ModuleType) and name in _HOMES:
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *__all__})
+
+
+sys.modules[__name__].__class__ = _Package

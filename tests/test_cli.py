@@ -16,7 +16,7 @@ import xarray as xr
 from astropy.table import Table
 
 import bayestrans as bt
-from bayestrans import cli
+from bayestrans import cli, cli_commands
 from bayestrans.simulate import to_columns
 from bayestrans.tables import read_table, write_table
 
@@ -117,7 +117,7 @@ def test_options_reach_the_fit(given, tmp_path, monkeypatch, options, method, ne
         seen.update(settings, pairs=pairs)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "fit", catch)
+    monkeypatch.setattr(cli_commands, "fit", catch)
     out = str(tmp_path / "m.nc")
     arguments = ["fit", given["train.csv"], "--spec", given["spec.toml"], "--out", out]
     assert cli.main([*arguments, "--seed", "3", *options]) == 130
