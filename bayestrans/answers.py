@@ -37,8 +37,9 @@ UCDS = {
     "rv": "spect.dopplerVeloc",
 }
 
-#: Posterior draws behind the summaries of stars with gaps, evenly spaced over all chains.
-GAP_DRAWS = 250
+#: Posterior draws behind the summaries of stars with gaps, and of those whose quantiles
+#: they do not tell, evenly spaced over all chains.
+MORE_DRAWS = 250
 
 #: Probe stars at which draws are chosen.
 PROBES = 200
@@ -47,7 +48,8 @@ PROBES = 200
 class _Network(NamedTuple):
     """One network, ready to summarise complete stars with some of its draws.
 
-    ``draws`` are those of stars with gaps, which need a completion for each.
+    ``draws`` is the number of those for stars that need more, ``table`` the distribution
+    functions of their noise.
     """
 
     block: BlockDraws
@@ -55,6 +57,7 @@ class _Network(NamedTuple):
     scatter: Any
     part: Chosen
     draws: int
+    table: Any
 
 
 class Answers:
@@ -131,19 +134,21 @@ class Answers:
         z = posterior.gaps.seen(inputs.x, inputs.x_err, block.inputs)
         whole = np.isfinite(z).all(axis=1)
         rows, outputs = np.flatnonzero(whole), list(block.outputs)
+        closely = ~whole & np.isfinite(inputs.x).any(axis=1)
         if len(rows):
             linear = posterior.baseline.linear_mean(filled, posterior.scaler, block.inputs)
             correction = (linear, *posterior.calibration.at(score))
             chosen = [a[np.ix_(rows, outputs)] for a in correction]
-            yield (
-                rows,
-                summarise(network.part, z[rows], network.scatter, chosen, network.shape),
+            found, straight = summarise(
+                network.part, z[rows], network.scatter, chosen, network.shape
             )
-        partly = np.flatnonzero(~whole & np.isfinite(inputs.x).any(axis=1))
-        if len(partly):
-            asked = (inputs.x[partly], inputs.x_err[partly], network.draws)
-            for rows, mixture in posterior.mixtures(network.block, *asked):
-                yield partly[rows], moments(mixture)
+            yield rows, found
+            closely[rows] = ~straight
+        closer = np.flatnonzero(closely)
+        if len(closer):
+            asked = (inputs.x[closer], inputs.x_err[closer], network.draws)
+            for some, mixture in posterior.mixtures(network.block, *asked):
+                yield closer[some], moments(mixture, network.table)
 
     def _correlate_networks(self, inputs: Inputs, corr: Floats, sd: Floats) -> None:
         """Put in the correlations between networks of stars with gaps.
@@ -160,7 +165,7 @@ class Answers:
         gap &= np.isfinite(inputs.x).any(axis=1)[:, None]
         both = (network[:, None] != network) & gap[:, :, None] & gap[:, None, :]
         rows = np.flatnonzero(both.any(axis=(1, 2)))
-        count = min(GAP_DRAWS, posterior.n_draws)
+        count = min(MORE_DRAWS, posterior.n_draws)
         for start in range(0, len(rows), CHUNK):
             part = rows[start : start + CHUNK]
             mean = posterior.predict(inputs.x[part], inputs.x_err[part], kind="mean", draws=count)
@@ -182,14 +187,12 @@ def _prepared(posterior: Posterior, block: BlockDraws) -> _Network:
             location=found[0].location[..., :count], scale=found[0].scale[..., :count]
         )
         rows = fewest(first)
-    part = chosen(
-        {name: values.reshape(-1, *values.shape[2:]) for name, values in block.draws.items()},
-        rows,
-        shape,
-    )
-    return _Network(
-        block, shape, posterior.scatter(block.block), part, min(GAP_DRAWS, posterior.n_draws)
-    )
+    draws = {name: v.reshape(-1, *v.shape[2:]) for name, v in block.draws.items()}
+    more = min(MORE_DRAWS, posterior.n_draws)
+    spaced = np.arange(more) * posterior.n_draws // more  # as `Posterior.flat_draws` takes them
+    table = chosen(draws, spaced, shape).table
+    scatter = posterior.scatter(block.block)
+    return _Network(block, shape, scatter, chosen(draws, rows, shape), more, table)
 
 
 def _store(

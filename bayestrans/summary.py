@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, pairwise
 from typing import NamedTuple
 
 import jax
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from . import student
 from .model import Shape, location_and_scale
 from .moments import QUANTILES, Summary
 
@@ -29,8 +30,9 @@ GROUP, GROUPS = 1024, 8
 #: mean: in normal quantiles it is nearly straight between.
 NODES = (-1.05, -0.35, 0.35, 1.05)
 
-#: Terms of the polynomial that stands for the distribution function of a Student-t.
-TERMS = 9
+#: How far the slopes between the nodes may differ, and a quantile lie from them, where it is
+#: straight enough. Elsewhere the modes of the draws show in the predictive.
+STRAIGHT, BEYOND = 1.5, 0.35
 
 
 class Chosen(NamedTuple):
@@ -60,38 +62,19 @@ def chosen(draws: Mapping[str, NDArray], rows: NDArray[np.int64], shape: Shape) 
     corr = np.broadcast_to(np.eye(shape.n_outputs), (len(rows), shape.n_outputs, shape.n_outputs))
     if shape.correlated:
         corr = np.einsum("sij,skj->sik", some["corr_cholesky"], some["corr_cholesky"])
-    variance = np.where(np.isinf(dof), 1.0, dof / (dof - 2.0))[:, None, None] * corr
+    finite = np.where(np.isinf(dof), 3.0, dof)
+    variance = np.where(np.isinf(dof), 1.0, finite / (finite - 2.0))[:, None, None] * corr
     half = float(np.median(stats.t.ppf(QUANTILES["p84"], dof)))
-    arrays = (variance, _tabulated(dof), half)
+    arrays = (variance, student.polynomial(dof), half)
     return Chosen(
         {name: jnp.asarray(values) for name, values in some.items()},
         *(jnp.asarray(a, jnp.float32) for a in arrays),
     )
 
 
-def _tabulated(dof: Floats) -> Floats:
-    """Return coefficients (S, TERMS) of a polynomial in |t| / (2 + |t|) for each dof."""
-    s = np.linspace(0.0, 0.995, 400)[1:]
-    t = 2.0 * s / (1.0 - s)
-    powers = s[:, None] ** np.arange(1, TERMS + 1)
-    weight = np.where(t < 4.0, 1.0, 0.1)[:, None]
-    values = stats.t.cdf(t, dof[:, None]) - 0.5
-    return np.linalg.lstsq(powers * weight, (values * weight[:, 0]).T)[0].T
-
-
-def _probability(t: jax.Array, table: jax.Array) -> jax.Array:
-    """Return the probability between 0 and ``t``, with its sign, for one draw (TERMS,)."""
-    size = jnp.abs(t)
-    s = size / (2.0 + size)
-    total = table[-1]
-    for power in range(len(table) - 2, -1, -1):
-        total = total * s + table[power]
-    return jnp.sign(t) * s * total
-
-
 def summarise(
     part: Chosen, z: Floats, scatter: jax.Array, correction: Sequence[Floats], shape: Shape
-) -> Summary:
+) -> tuple[Summary, NDArray[np.bool_]]:
     """Summarise stars of features ``z`` (N, F) in closed form: no noise is drawn.
 
     Parameters
@@ -104,17 +87,23 @@ def summarise(
         Linear mean, share and stretch of the calibration, which moves and stretches whole
         predictives, and so their summaries.
     shape : Shape
+
+    Returns
+    -------
+    Summary
+    (N,) array of bool
+        Where the quantiles can be trusted; elsewhere `moments` must be asked.
     """
     found, bundle = [], GROUP * GROUPS
     for start in range(0, max(1, len(z)), bundle):
         rows = slice(start, start + bundle)
         arrays = [_bundled(a[rows]) for a in (z, *correction)]
         found.append(_summarise(part, scatter, *arrays, shape=shape))
-    parts = (
+    parts = [
         np.concatenate([_unbundled(one[place]) for one in found], axis=-1)[..., : len(z)]
-        for place in range(len(Summary._fields))
-    )
-    return Summary(*map(np.asarray, parts))
+        for place in range(len(found[0]))
+    ]
+    return Summary(*parts[:-1]), parts[-1]
 
 
 def _bundled(values: Floats) -> NDArray[np.float32]:
@@ -140,7 +129,7 @@ def _summarise(
     stretch: jax.Array,
     *,
     shape: Shape,
-) -> Summary:
+) -> tuple[jax.Array, ...]:
     """Summarise groups of stars, one after the other."""
     return jax.lax.map(
         lambda group: _group(part, group[0], scatter, group[1:], shape), (z, linear, share, stretch)
@@ -153,7 +142,7 @@ def _group(
     scatter: jax.Array,
     correction: tuple[jax.Array, jax.Array, jax.Array],
     shape: Shape,
-) -> Summary:
+) -> tuple[jax.Array, ...]:
     kept, sums = _over_draws(part, z, scatter, shape)
     count = len(part.table)
     pairs = list(combinations_with_replacement(range(shape.n_outputs), 2))
@@ -171,8 +160,10 @@ def _group(
     linear, share, stretch = correction
     mean = sums.first + away
     centre = mean + (1.0 - share) * (linear - mean)
-    quantiles = centre + stretch * _quantiles(part, kept, away, half)
-    return Summary(centre, stretch * jnp.sqrt(variance), stretch * jnp.sqrt(model), quantiles, corr)
+    quantiles, straight = _quantiles(part, kept, away, half)
+    quantiles = centre + stretch * quantiles
+    sd, sd_model = stretch * jnp.sqrt(variance), stretch * jnp.sqrt(model)
+    return centre, sd, sd_model, quantiles, corr, straight.all(axis=0)
 
 
 class _Sums(NamedTuple):
@@ -216,23 +207,28 @@ def _over_draws(
 
 def _quantiles(
     part: Chosen, kept: tuple[jax.Array, jax.Array], away: jax.Array, half: jax.Array
-) -> jax.Array:
-    """Return quantiles (3, K, N) relative to the mean."""
+) -> tuple[jax.Array, jax.Array]:
+    """Return quantiles (3, K, N) relative to the mean, and where (K, N) to trust them."""
 
     def add(sums: tuple[jax.Array, ...], item: tuple[jax.Array, ...]):  # type: ignore[no-untyped-def]
         location, inverse, table = item
         centre, unit = (away - location) * inverse, half * inverse
         return tuple(
-            s + _probability(centre + node * unit, table)
+            s + student.from_polynomial(centre + node * unit, table)
             for s, node in zip(sums, NODES, strict=True)
         ), None
 
     sums, _ = jax.lax.scan(add, (jnp.zeros_like(half),) * len(NODES), (*kept, part.table))
     below = [jnp.clip(s / len(part.table) + 0.5, 1e-4, 1.0 - 1e-4) for s in sums]
     normal = [jax.scipy.special.ndtri(b) for b in below]
-    found = []
+    rises = [high - low for low, high in pairwise(normal)]
+    found, beyond = [], jnp.zeros_like(half)
     for left, level in enumerate(QUANTILES.values()):
-        wanted = stats.norm.ppf(level)
-        slope = (NODES[left + 1] - NODES[left]) / (normal[left + 1] - normal[left])
-        found.append((NODES[left] + slope * (wanted - normal[left])) * half)
-    return jnp.stack(found)
+        away = (stats.norm.ppf(level) - normal[left]) / rises[left]
+        width = NODES[left + 1] - NODES[left]
+        found.append(NODES[left] + width * away)
+        beyond = jnp.maximum(beyond, width * jnp.maximum(-away, away - 1.0))
+    most, least = jnp.stack(rises).max(axis=0), jnp.stack(rises).min(axis=0)
+    # Rather this way round: what is NaN is not to be trusted.
+    straight = (most < STRAIGHT * least) & (beyond < BEYOND)
+    return jnp.stack(found) * half, straight

@@ -357,7 +357,7 @@ def test_the_catalogue_says_what_predict_says(calibrated):
     for name, level in (("p16", 16), ("p50", 50), ("p84", 84)):
         expected = np.percentile(draws[:, :, 0], level, axis=0)
         spread = draws[:, :, 0].std(axis=0)
-        assert (np.abs(result[f"teff_{name}"] - expected) < 0.35 * spread).all()
+        assert (np.abs(result[f"teff_{name}"] - expected) < 0.5 * spread).all()
     assert result["flags"][1] & 4
 
 

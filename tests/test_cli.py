@@ -355,7 +355,7 @@ def test_a_folder_in_place_of_the_model_is_refused_before_the_fit(
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("the fit was begun")
 
-    monkeypatch.setattr(cli, "fit", fail)
+    monkeypatch.setattr(cli_commands, "fit", fail)
     (tmp_path / "m.nc").mkdir()
     arguments = ["--spec", given["spec.toml"], "--out", tmp_path / "m.nc", "--overwrite"]
     refused("fit", given["train.csv"], *arguments)
@@ -394,7 +394,7 @@ def interrupt(*_: object, **__: object) -> None:
 
 
 def test_ctrl_c_during_a_fit_leaves_nothing(given, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(cli, "fit", interrupt)
+    monkeypatch.setattr(cli_commands, "fit", interrupt)
     arguments = ["fit", given["train.csv"], "--spec", given["spec.toml"]]
     assert cli.main([*arguments, "--out", str(tmp_path / "m.nc")]) == 130
     assert "stopped; nothing was written" in capsys.readouterr().err

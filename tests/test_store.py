@@ -376,9 +376,9 @@ def test_a_changed_attribute_is_refused(small):
 
 def test_a_newer_format_is_refused_with_both_versions(copy):
     with changed(copy) as file:
-        file.attrs["format_version"] = 2
+        file.attrs["format_version"] = 3
     message = refusal(copy)
-    assert "has model format 2 and this version reads 1; install" in message
+    assert "has model format 3 and this version reads 2; install" in message
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,231 @@
+"""Catalogues in parts: what interrupts them, and what a part's size must not change."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from astropy.table import Table, vstack
+from filelock import FileLock
+
+import bayestrans as bt
+from bayestrans import cli
+from bayestrans.tables import read_table, write_table
+
+stream = importlib.import_module("bayestrans.translate")
+
+
+@pytest.fixture
+def small_parts(monkeypatch) -> None:
+    """Take 100 stars at a time."""
+    monkeypatch.setattr(stream, "BATCH", 100)
+
+
+@pytest.fixture(scope="module")
+def catalogue(survey) -> Table:
+    return Table(survey.catalogue)[:350]
+
+
+@pytest.fixture(scope="module")
+def path(catalogue, tmp_path_factory) -> str:
+    place = tmp_path_factory.mktemp("stream") / "a.parquet"
+    write_table(catalogue, place)
+    return str(place)
+
+
+def same(first: Table, second: Table) -> bool:
+    """Say whether two tables are equal to the last bit, but for the time they were begun."""
+    return first.colnames == second.colnames and all(
+        np.asarray(first[n]).tolist() == np.asarray(second[n]).tolist() or
+        np.asarray(first[n]).tobytes() == np.asarray(second[n]).tobytes()
+        for n in first.colnames
+    )  # fmt: skip
+
+
+def stop_after(monkeypatch, count: int, error: type[BaseException]) -> None:
+    """Let the writing of the part after so many fail."""
+    real = stream.Parts.add
+
+    def add(self, number, table):
+        if number == count:
+            raise error
+        real(self, number, table)
+
+    monkeypatch.setattr(stream.Parts, "add", add)
+
+
+@pytest.mark.parametrize("size", [1, 100, 349, 350, 1000])
+def test_the_size_of_the_parts_does_not_matter(posterior, catalogue, path, monkeypatch, size):
+    whole = bt.translate(posterior, catalogue[:350:50], progress=False)
+    monkeypatch.setattr(stream, "BATCH", size)
+    rows = catalogue[:350:50] if size == 1 else path
+    found = bt.translate(posterior, rows, progress=False)
+    assert same(whole, found if size == 1 else found[::50])
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".fits", ".csv", ".ecsv", ".vot"])
+def test_files_hold_what_is_returned(posterior, catalogue, path, small_parts, tmp_path, suffix):
+    out = tmp_path / f"b{suffix}"
+    returned = bt.translate(posterior, path, out, progress=False)
+    back = read_table(out)
+    assert same(bt.translate(posterior, catalogue, progress=False), returned)
+    assert len(back) == 350
+    np.testing.assert_allclose(back["teff_mean"], returned["teff_mean"], rtol=1e-6)
+    assert back["star_id"].tolist() == catalogue["star_id"].tolist()
+    assert sorted(p.name for p in tmp_path.iterdir()) == [out.name]
+
+
+def test_counts_are_those_of_the_catalogue(posterior, path, small_parts, tmp_path):
+    out = tmp_path / "b.parquet"
+    found = bt.translate_file(posterior, path, out, progress=False)
+    table = read_table(out)
+    assert found.stars == len(table) == 350
+    assert found.classes == {n: int((table["support_class"] == n).sum()) for n in found.classes}
+    assert found.flags[4] == int((table["flags"] & 4 > 0).sum()) == found.classes["outside"]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+def test_what_was_interrupted_goes_on_to_the_same_file(
+    posterior, path, small_parts, tmp_path, monkeypatch, count, suffix
+):
+    out, other = tmp_path / f"b{suffix}", tmp_path / f"c{suffix}"
+    with monkeypatch.context() as patch:
+        stop_after(patch, count, KeyboardInterrupt)
+        with pytest.raises(KeyboardInterrupt):
+            bt.translate_file(posterior, path, out, progress=False)
+    assert not out.exists()
+    job = json.loads((tmp_path / f".{out.name}.parts" / "job.json").read_text())
+    bt.translate_file(posterior, path, out, resume=True, progress=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(stream, "_job", lambda *_: job)  # begun at the same time
+        bt.translate_file(posterior, path, other, progress=False)
+    assert out.read_bytes() == other.read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == [out.name, other.name]
+
+
+def test_an_interrupted_run_is_not_begun_anew_by_mistake(
+    posterior, path, small_parts, tmp_path, monkeypatch
+):
+    out = tmp_path / "b.parquet"
+    with monkeypatch.context() as patch:
+        stop_after(patch, 2, KeyboardInterrupt)
+        with pytest.raises(KeyboardInterrupt):
+            bt.translate_file(posterior, path, out, progress=False)
+    with pytest.raises(bt.CatalogueError, match=r"interrupted; go on with it \(resume\)"):
+        bt.translate_file(posterior, path, out, progress=False)
+    found = bt.translate_file(posterior, path, out, overwrite=True, progress=False)
+    assert found.stars == 350
+
+
+@pytest.mark.parametrize("what", ["seed", "draws", "input", "model"])
+def test_another_job_is_not_gone_on_with(
+    posterior, catalogue, path, small_parts, tmp_path, monkeypatch, what
+):
+    out, settings, source, model = tmp_path / "b.parquet", {"draws": 3}, path, posterior
+    with monkeypatch.context() as patch:
+        stop_after(patch, 2, KeyboardInterrupt)
+        with pytest.raises(KeyboardInterrupt):
+            bt.translate_file(posterior, path, out, progress=False, **settings)
+    if what in ("seed", "draws"):
+        settings = settings | {what: 5}
+    elif what == "input":
+        source = str(tmp_path / "other.parquet")
+        write_table(catalogue[:349], source)
+    else:
+        model = bt.Posterior(**{**vars(posterior), "record": {"another": "model"}})
+    with pytest.raises(bt.CatalogueError, match=f"begun with another {what} "):
+        bt.translate_file(model, source, out, resume=True, progress=False, **settings)
+
+
+def test_a_failure_leaves_nothing(posterior, path, small_parts, tmp_path, monkeypatch):
+    stop_after(monkeypatch, 2, OSError)
+    with pytest.raises(OSError):  # noqa: PT011
+        bt.translate_file(posterior, path, tmp_path / "b.parquet", progress=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_writer_is_refused(posterior, path, tmp_path):
+    out = tmp_path / "b.parquet"
+    with (
+        FileLock(tmp_path / ".b.parquet.lock"),
+        pytest.raises(bt.CatalogueError, match="another process is writing it"),
+    ):
+        bt.translate_file(posterior, path, out, progress=False)
+    assert not out.exists()
+
+
+def test_resume_of_nothing_begins(posterior, path, tmp_path):
+    out = tmp_path / "b.parquet"
+    assert bt.translate_file(posterior, path, out, resume=True, progress=False).stars == 350
+
+
+def test_strict_counts_over_all_parts_and_writes_nothing(posterior, path, small_parts, tmp_path):
+    outside = bt.translate(posterior, path, progress=False)["support_class"] == "outside"
+    with pytest.raises(ValueError, match=f"{int(outside.sum())} of 350 stars"):
+        bt.translate_file(posterior, path, tmp_path / "b.parquet", strict=True, progress=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_column_with_gaps_in_some_parts_only(posterior, catalogue, small_parts, tmp_path):
+    table = catalogue[:250].copy()
+    table["gaia_id"] = np.ma.MaskedArray(np.arange(250), mask=np.arange(250) == 240)
+    write_table(table, tmp_path / "a.parquet")
+    out = tmp_path / "b.parquet"
+    found = bt.translate(posterior, tmp_path / "a.parquet", out, progress=False)
+    back = read_table(out)
+    for result in (found, back):
+        assert np.flatnonzero(np.ma.getmaskarray(result["gaia_id"])).tolist() == [240]
+        assert result["gaia_id"].dtype == np.int64
+
+
+def test_the_command_resumes(posterior, path, tmp_path, capsys):
+    model, out = tmp_path / "m.nc", tmp_path / "b.parquet"
+    posterior.save(model)
+    assert cli.main(["translate", str(model), path, "--out", str(out), "--resume"]) == 0
+    assert "wrote 350 stars" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_kills_at_any_moment_lose_nothing(posterior, catalogue, tmp_path):
+    """`kill -9` at 20 moments: either the file is not there, or it is the whole one."""
+    model, source = tmp_path / "m.nc", tmp_path / "a.parquet"
+    posterior.save(model)
+    write_table(vstack([catalogue] * 400, metadata_conflicts="silent"), source)
+    code = (
+        "import sys, importlib; from bayestrans import cli\n"
+        "importlib.import_module('bayestrans.translate').BATCH = 5000\n"
+        "sys.exit(cli.main(sys.argv[1:]))"
+    )
+    out, whole = tmp_path / "b.parquet", tmp_path / "c.parquet"
+
+    def command(target):
+        arguments = ["translate", str(model), str(source), "--out", str(target), "--quiet"]
+        return [sys.executable, "-c", code, *arguments, "--resume"]
+
+    begun = time.perf_counter()
+    subprocess.run(command(whole), check=True, capture_output=True)
+    seconds = time.perf_counter() - begun
+    rng, kills = np.random.default_rng(5), 0
+    while kills < 20:
+        process = subprocess.Popen(
+            command(out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(rng.uniform(0.3, 1.0) * seconds)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        kills += 1
+        if out.exists():  # it had ended, or was whole when the kill came
+            assert same(read_table(out), read_table(whole))
+            out.unlink()
+    subprocess.run(command(out), check=True, capture_output=True)
+    assert same(read_table(out), read_table(whole))
+    left = {p.name for p in tmp_path.iterdir()}
+    assert left == {"m.nc", "a.parquet", "b.parquet", "c.parquet"}

@@ -1,0 +1,147 @@
+"""Few draws and cheap quantiles against all draws and exact ones."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from bayestrans.model import Shape, location_and_scale, site_shapes
+from bayestrans.moments import Summary, moments
+from bayestrans.network import Network
+from bayestrans.predictive import Mixture, mixture
+from bayestrans.student import from_polynomial, polynomial
+from bayestrans.summary import (
+    GROUP,
+    GROUPS,
+    chosen,
+    summarise,
+)
+from bayestrans.thin import COUNTS, TOLERANCE, _herded, fewest
+
+K, FEATURES = 3, 5
+ONES = jnp.ones(K)
+
+
+def network(draws: int, dof: float | None = None, spread: float = 0.2) -> tuple[dict, Shape]:
+    """Return draws about one function, and their shape."""
+    rng = np.random.default_rng(0)
+    shape = Shape(Network((8,)), K, False, dof, True)
+    sites = {
+        name: rng.normal(size=size) + spread * rng.normal(size=(draws, *size))
+        for name, size in site_shapes(shape, FEATURES).items()
+    }
+    corr = np.linalg.cholesky(np.array([[1, 0.5, -0.2], [0.5, 1, 0.1], [-0.2, 0.1, 1]]))
+    sites["corr_cholesky"] = np.broadcast_to(corr, (draws, K, K))
+    if dof is None:
+        sites["dof_above_2"] = rng.uniform(0.5, 8, draws)
+    return {n: np.asarray(v, dtype=np.float32) for n, v in sites.items()}, shape
+
+
+def exactly(draws: dict, shape: Shape, z: np.ndarray) -> Summary:
+    """Summarise all draws with quantiles by bisection."""
+    found = mixture({n: jnp.asarray(v) for n, v in draws.items()}, jnp.asarray(z.T), ONES, shape)
+    return moments(found, chosen(draws, np.arange(len(found.location)), shape).table)
+
+
+@pytest.mark.parametrize("dof", [None, 3.0, np.inf])
+@pytest.mark.parametrize(("spread", "share"), [(0.02, 0.98), (0.1, 0.5), (0.2, 0.1)])
+def test_summaries_of_the_same_draws_are_the_exact_ones(dof, spread, share):
+    """Quantiles to 1 % of the half-width, where they say that they can be trusted."""
+    draws, shape = network(40, dof, spread)
+    z = np.random.default_rng(1).normal(size=(300, FEATURES))
+    exact = exactly(draws, shape, z)
+    nothing = (np.zeros((300, K)), np.ones((300, K)), np.ones((300, K)))
+    found, straight = summarise(chosen(draws, np.arange(40), shape), z, jnp.ones(K), nothing, shape)
+    for name in ("mean", "sd", "sd_model", "corr"):
+        want = np.asarray(getattr(exact, name))
+        np.testing.assert_allclose(getattr(found, name), want, rtol=2e-3, atol=2e-3, err_msg=name)
+    low, _, high = np.asarray(exact.quantiles)
+    away = np.abs(found.quantiles - exact.quantiles) / (0.5 * (high - low))
+    assert straight.mean() >= share
+    trusted = away[..., straight]
+    assert np.sqrt(np.append(trusted**2, 0.0).mean()) < 0.01 + 0.1 * spread
+    assert trusted.max(initial=0.0) < 0.2
+
+
+def test_calibration_moves_and_stretches_summaries():
+    draws, shape = network(20)
+    z, part = np.zeros((4, FEATURES)), chosen(draws, np.arange(20), shape)
+    plain, _ = summarise(part, z, jnp.ones(K), (np.zeros((4, K)), *(np.ones((4, K)),) * 2), shape)
+    linear, share, stretch = (np.full((4, K), v) for v in (5.0, 0.25, 3.0))
+    found, _ = summarise(part, z, jnp.ones(K), (linear, share, stretch), shape)
+    np.testing.assert_allclose(found.mean, 0.25 * plain.mean + 0.75 * 5.0, rtol=1e-5)
+    np.testing.assert_allclose(found.sd, 3 * plain.sd, rtol=1e-5)
+    width = found.quantiles[2] - found.quantiles[0]
+    np.testing.assert_allclose(width, 3 * (plain.quantiles[2] - plain.quantiles[0]), rtol=1e-4)
+    np.testing.assert_allclose(found.corr, plain.corr, rtol=1e-5)
+
+
+def test_more_stars_than_one_call_takes_are_summarised_alike():
+    draws, shape = network(16)
+    part = chosen(draws, np.arange(16), shape)
+    z = np.random.default_rng(2).normal(size=(GROUP * GROUPS + 7, FEATURES))
+    nothing = [np.zeros((len(z), K)), np.ones((len(z), K)), np.ones((len(z), K))]
+    found, _ = summarise(part, z, jnp.ones(K), nothing, shape)
+    last, _ = summarise(part, z[-7:], jnp.ones(K), [a[-7:] for a in nothing], shape)
+    for name in found._fields:
+        np.testing.assert_array_equal(getattr(found, name)[..., -7:], getattr(last, name))
+
+
+@pytest.mark.parametrize("dof", [2.05, 3.0, 8.0, 100.0, np.inf])
+def test_the_polynomial_is_the_distribution_function(dof):
+    t = np.linspace(-30, 30, 2001)
+    table = jnp.asarray(polynomial(np.array([dof]))[0], jnp.float32)
+    exact = stats.t.cdf(t, dof) - 0.5
+    away = np.abs(np.asarray(from_polynomial(jnp.asarray(t), table)) - exact)
+    assert away.max() < 0.01
+    assert away[np.abs(t) < 2.5].max() < 0.002
+
+
+def full(draws: int) -> Mixture:
+    """Return the mixture of many draws at 120 stars."""
+    sites, shape = network(draws, spread=0.1)
+    z = jnp.asarray(np.random.default_rng(3).normal(size=(FEATURES, 120)))
+    return mixture({n: jnp.asarray(v) for n, v in sites.items()}, z, jnp.ones(K), shape)
+
+
+def test_the_fewest_draws_summarise_other_stars_as_all_do():
+    sites, shape = network(600, spread=0.1)
+    rows = fewest(full(600))
+    assert len(rows) in COUNTS
+    assert len(set(rows.tolist())) == len(rows)
+    z = np.random.default_rng(4).normal(size=(200, FEATURES))
+    every, some = (
+        exactly({n: v[r] for n, v in sites.items()}, shape, z) for r in (np.arange(600), rows)
+    )
+    for name in ("mean", "sd", "quantiles", "corr"):
+        away = np.asarray(getattr(some, name)) - np.asarray(getattr(every, name))
+        away = away if name == "corr" else away / np.asarray(every.sd)
+        assert np.quantile(np.abs(away), 0.95) < 2.5 * TOLERANCE, name
+
+
+def test_draws_that_are_all_alike_need_no_more_than_the_least():
+    one = full(600)
+    assert len(fewest(Mixture(*(jnp.repeat(part[:1], 300, axis=0) for part in one)))) == COUNTS[0]
+
+
+def test_few_draws_are_all_kept():
+    assert fewest(full(12)).tolist() == list(range(12))
+
+
+def test_herding_takes_the_draw_that_brings_the_mean_nearest():
+    away = np.array([[3.0], [-1.0], [0.4], [0.6], [-3.0]])
+    assert _herded(away, 3).tolist() == [2, 1, 3]
+
+
+def test_location_of_one_draw_is_the_models():
+    """What the sums are taken relative to is no draw of its own."""
+    draws, shape = network(1)
+    z = np.random.default_rng(5).normal(size=(10, FEATURES))
+    nothing = (np.zeros((10, K)), np.ones((10, K)), np.ones((10, K)))
+    found, _ = summarise(chosen(draws, np.arange(1), shape), z, jnp.ones(K), nothing, shape)
+    one = {n: jnp.asarray(v[0]) for n, v in draws.items()}
+    location, _ = location_and_scale(one, jnp.asarray(z.T), jnp.ones(K), shape)
+    np.testing.assert_allclose(found.mean, location, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found.sd_model, 0.0, atol=1e-6)
