@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 COUNTS = (16, 24, 32, 48, 64, 96, 128, 192, 256)
 
 #: How far mean, standard deviation (over the standard deviation) and correlations may be from
-#: those of all draws, at 95 of 100 stars and outputs.
+#: those of all draws, as a root mean square over stars and outputs.
 TOLERANCE = 0.02
 
 #: One star in this many says when there are enough draws; the others choose them.
@@ -41,12 +41,12 @@ def fewest(mixture: Mixture) -> NDArray[np.int64]:
 
 
 def _apart(found: Floats, total: Floats, n_outputs: int) -> float:
-    """Return how far mean, sd and correlations of 95 of 100 stars are off at most."""
+    """Return how far mean, sd and correlations are off: the largest root mean square."""
     (mean, sd, corr), (mean_all, sd_all, corr_all) = (
         _moments(part, n_outputs) for part in (found, total)
     )
     parts = ((mean - mean_all) / sd_all, sd / sd_all - 1.0, corr - corr_all)
-    return max(float(np.quantile(np.abs(part), 0.95)) for part in parts)
+    return max(float(np.sqrt(np.mean(part**2))) for part in parts)
 
 
 def _moments(features: Floats, n_outputs: int) -> tuple[Floats, Floats, Floats]:

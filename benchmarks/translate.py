@@ -1,0 +1,223 @@
+"""Stars translated per second, beside the floor and beside the reference's networks.
+
+``python benchmarks/translate.py [--stars 1000000] [--memory]`` translates a simulated
+catalogue from Parquet to Parquet, all in one run on one machine. The floor is what the
+matrix products and the activations of the draws in use take by themselves. The reference's
+networks (Thomas et al. 2024) are run with random weights: their speed does not depend on
+them. ``--memory`` compares the peak memory of a catalogue with that of one ten times as long.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from sparse import simulated
+
+import bayestrans as bt
+from bayestrans.answers import Answers
+from bayestrans.moments import moments
+
+#: Layers of one network of the reference: a residual block of two at each width.
+WIDTHS = (64, 128, 256, 512, 256, 128, 64)
+MEMBERS = 10
+PEAK = (
+    "import sys, resource, bayestrans as bt; from bayestrans.cli import main;"
+    "main(sys.argv[1:]); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+)
+
+
+def model() -> bt.Posterior:
+    """Return a model of four outputs that was trained briefly: its speed is that of any."""
+    train = simulated().take(np.arange(3000))
+    return bt.fit(train, method=bt.MCLMC(steps=2000), calibrate=False, seed=1, progress=False)
+
+
+def write_catalogue(path: Path, stars: int) -> None:
+    """Write simulated stars, the same hundred thousand again and again."""
+    block = pa.table(bt.simulate(10, min(stars, 100_000), seed=2).catalogue)
+    with pq.ParquetWriter(path, block.schema) as writer:
+        for start in range(0, stars, len(block)):
+            writer.write_table(block.slice(0, min(len(block), stars - start)))
+
+
+def rate(work: Callable[[], object], stars: int) -> float:
+    """Return stars per second of the better of two runs."""
+    seconds = []
+    for _ in range(2):
+        begun = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - begun)
+    return stars / min(seconds)
+
+
+def parallel(program: Callable[..., jax.Array], arguments: tuple, stars: int) -> float:
+    """Return stars per second of a program that runs on every core at once."""
+    compiled = jax.jit(program).lower(*arguments).compile()
+    jax.block_until_ready(compiled(*arguments))
+    cores, runs = os.cpu_count() or 1, 60
+    with ThreadPoolExecutor(cores) as pool:
+
+        def work() -> None:
+            list(pool.map(lambda _: jax.block_until_ready(compiled(*arguments)), range(runs)))
+
+        return rate(work, runs * stars)
+
+
+def floors(draws: int, features: int, outputs: int, group: int = 1024) -> tuple[float, float]:
+    """Return stars per second of the products alone and of the activations alone."""
+    rng = np.random.default_rng(0)
+
+    def normal(*size: int) -> jax.Array:
+        return jnp.asarray(rng.normal(size=size), jnp.float32)
+
+    z, state = normal(features, group), normal(32, group)
+    layers = (
+        normal(draws, 32, features),
+        normal(draws, 32, 32),
+        normal(draws, 2 * outputs, 32),
+        normal(draws, outputs, features),
+    )
+
+    def products(z: jax.Array, state: jax.Array, *layers: jax.Array) -> jax.Array:
+        def one(total: jax.Array, draw: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
+            first, second, out, line = draw
+            return total + first @ z + second @ state + (out @ state).sum(0) + (line @ z).sum(
+                0
+            ), None
+
+        return jax.lax.scan(one, jnp.zeros((32, group)), layers)[0]
+
+    def activations(state: jax.Array) -> jax.Array:
+        return jax.lax.fori_loop(0, 2 * draws, lambda _, s: jnp.tanh(s) * 1.1, state)
+
+    return parallel(products, (z, state, *layers), group), parallel(activations, (state,), group)
+
+
+def reference(features: int, outputs: int, batch: int) -> float:
+    """Return stars per second of ten of the reference's networks."""
+    rng, before, weights = np.random.default_rng(0), features, []
+    for width in WIDTHS:
+        sizes = [(before, width), (width, width), (width, width)]
+        weights.append([jnp.asarray(rng.normal(size=s) / s[0], jnp.float32) for s in sizes])
+        before = width
+    last = jnp.asarray(rng.normal(size=(before, outputs)), jnp.float32)
+
+    def network(x: jax.Array) -> jax.Array:
+        for into, first, second in weights:
+            x = jax.nn.relu(x @ into)
+            x = jax.nn.relu(x + jax.nn.relu(x @ first) @ second)
+        return x @ last
+
+    x = jnp.asarray(rng.normal(size=(batch, features)), jnp.float32)
+    program = jax.jit(network).lower(x).compile()
+    count = max(1, 4096 // batch)
+
+    def work() -> None:
+        for _ in range(count * MEMBERS):
+            jax.block_until_ready(program(x))
+
+    work()
+    return rate(work, count * batch)
+
+
+def accuracy(posterior: bt.Posterior, path: Path) -> str:
+    """Return how far summaries of the chosen draws are from those of all."""
+    answers = Answers(posterior)
+    network = answers.networks[0]
+    table = pq.ParquetFile(path).read_row_group(0).slice(0, 4096).to_pandas()
+    spec = posterior.spec
+    x = table[[i.column for i in spec.inputs]].to_numpy()
+    x_err = table[[i.error for i in spec.inputs]].to_numpy()
+    every = np.arange(posterior.n_draws)
+    from bayestrans.summary import chosen
+
+    draws = {n: v.reshape(-1, *v.shape[2:]) for n, v in network.block.draws.items()}
+    exact = chosen(draws, every, network.shape).table
+    total = [(r, moments(m, exact)) for r, m in posterior.mixtures(network.block, x, x_err)]
+    some = bt.translate(posterior, table, progress=False)
+    lines = []
+    for part in ("mean", "sd", "p16", "p50", "p84"):
+        away = []
+        for rows, found in total:
+            for k, output in enumerate(spec.outputs):
+                sd = np.asarray(found.sd)[k] * posterior.scaler.delta_scale[k]
+                value = {"mean": found.mean, "sd": found.sd}.get(part)
+                if value is None:
+                    value = found.quantiles[("p16", "p50", "p84").index(part)]
+                value = np.asarray(value)[k] * posterior.scaler.delta_scale[k]
+                if part != "sd":
+                    value = value + posterior.scaler.base(x[rows])[:, k]
+                away.append((np.asarray(some[f"{output.name}_{part}"])[rows] - value) / sd)
+        away = np.abs(np.concatenate(away))
+        lines.append(f"{part} {np.sqrt(np.mean(away**2)):.4f} ({np.quantile(away, 0.95):.4f})")
+    return f"{answers.counts[0]} of {posterior.n_draws} draws: " + ", ".join(lines)
+
+
+def peak(model_file: Path, catalogue: Path, out: Path) -> float:
+    """Return the peak memory (MiB) of one translation in a process of its own."""
+    arguments = ["translate", str(model_file), str(catalogue), "--out", str(out), "--quiet"]
+    found = subprocess.run(
+        [sys.executable, "-c", PEAK, *arguments], capture_output=True, text=True, check=True
+    )
+    return float(found.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    """Print the rates and their ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--stars", type=int, default=1_000_000)
+    parser.add_argument("--memory", action="store_true")
+    options = parser.parse_args()
+    posterior = model()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        source, out = folder / "a.parquet", folder / "b.parquet"
+        write_catalogue(source, options.stars)
+        count = Answers(posterior).counts[0]
+        features = posterior.gaps.n_features(posterior.blocks[0].block.inputs)
+        outputs = len(posterior.spec.outputs)
+        print(f"{os.cpu_count()} cores, {platform.machine()}, jax {jax.__version__}")
+        print(f"{options.stars} stars, {features} features, {outputs} outputs")
+        print(
+            f"summaries off by, root mean square (95 of 100), in sd: {accuracy(posterior, source)}"
+        )
+        ours = rate(
+            lambda: bt.translate_file(posterior, source, out, overwrite=True, progress=False),
+            options.stars,
+        )
+        products, activations = floors(count, features, outputs)
+        floor = 1.0 / (1.0 / products + 1.0 / activations)
+        print(f"Parquet to Parquet      {ours:12,.0f} stars/s")
+        print(f"floor: products         {products:12,.0f} stars/s")
+        print(f"floor: activations      {activations:12,.0f} stars/s")
+        print(f"floor over ours         {floor / ours:12.2f}")
+        for batch in (32, 256, 1024, 4096):
+            theirs = reference(features, outputs, batch)
+            ratio = f"ours over it {ours / theirs:.0f}"
+            print(f"reference, batch {batch:5d}  {theirs:12,.0f} stars/s, {ratio}")
+        if options.memory:
+            saved, longer = folder / "m.nc", folder / "c.parquet"
+            posterior.save(saved)
+            write_catalogue(longer, 10 * options.stars)
+            found = [
+                peak(saved, path, folder / f"{path.stem}_b.parquet") for path in (source, longer)
+            ]
+            print(f"peak memory {found[0]:.0f} MiB, ten times the stars {found[1]:.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()
