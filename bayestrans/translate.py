@@ -6,7 +6,7 @@ import itertools
 import json
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -196,9 +196,9 @@ def _write(
             progress=progress,
             total=count_rows(catalogue),
             begin=count.stars,
+            keep=lambda number, table: parts.add(done + number, table),
         )
-        for number, table in enumerate(found, start=done):
-            parts.add(number, table)
+        for table in found:
             count.add(table, tables)
         with whole(out) as partial:
             parts.join(partial)
@@ -243,18 +243,21 @@ def _translated(
     progress: bool,
     total: int | None,
     begin: int = 0,
+    keep: Callable[[int, Table], None] = lambda number, table: None,
 ) -> Iterator[Table]:
     """Yield the answers to batches of stars in their order, with what is known of them.
 
     As many batches at a time as there are cores: programs and NumPy release the interpreter.
+    Each worker keeps its own batch: to wait for the disk is no reason to stand idle.
     """
     waiting: deque[Future[Table]] = deque()
     workers = os.cpu_count() or 1
 
-    def one(inputs: Inputs) -> Table:
+    def one(number: int, inputs: Inputs) -> Table:
         table = answers.table(inputs)
         table.meta.update(_provenance(job))
         table.meta["BTUNITS"] = json.dumps(dict(inputs.assumed))  # taken where none was given
+        keep(number, table)
         return table
 
     with (
@@ -264,14 +267,10 @@ def _translated(
         ThreadPoolExecutor(workers) as pool,
     ):
         try:
-            first = True
-            for inputs in batches:
-                if first:  # what it compiles serves all
-                    waiting.append(pool.submit(one, inputs))
+            for number, inputs in enumerate(batches):
+                waiting.append(pool.submit(one, number, inputs))
+                if number == 0:  # what it compiles serves all
                     waiting[0].result()
-                    first = False
-                else:
-                    waiting.append(pool.submit(one, inputs))
                 if len(waiting) > workers:
                     table = waiting.popleft().result()
                     bar.update(len(table))
