@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from .infer import fit
 from .load import load
 from .mclmc import MCLMC
 from .network import Network
+from .parts import interrupted
 from .sample import NUTS, SVI, Ensemble, Method
 from .spec import Spec
 from .store import check_target
@@ -80,17 +82,24 @@ def run_translate(options: argparse.Namespace) -> int:
     """Translate a catalogue into a file and say how its stars are covered."""
     refuse_inputs(options.out, options.model, options.catalogue)
     posterior = load(options.model)
-    found = translate_file(
-        posterior,
-        options.catalogue,
-        options.out,
-        overwrite=options.overwrite,
-        resume=options.resume,
-        draws=options.draws,
-        seed=options.seed,
-        strict=options.strict,
-        progress=not options.quiet,
-    )
+    try:
+        found = translate_file(
+            posterior,
+            options.catalogue,
+            options.out,
+            overwrite=options.overwrite,
+            resume=options.resume,
+            draws=options.draws,
+            seed=options.seed,
+            strict=options.strict,
+            progress=not options.quiet,
+        )
+    except KeyboardInterrupt:
+        if not interrupted(options.out):
+            raise
+        remedy = "go on with --resume, or begin anew with --overwrite"
+        print(f"\nbayestrans translate: stopped; {remedy}", file=sys.stderr)
+        return 130
     print(f"wrote {found.stars} stars to {found.path}")
     for name, count in found.classes.items():
         print(f"  {name:8s}{count:10d}  ({100 * count / max(1, found.stars):.1f} %)")

@@ -52,7 +52,7 @@ class Parts:
         self, out: Path, job: dict[str, Any], *, resume: bool = False, discard: bool = False
     ) -> None:
         self.out = out
-        self.folder = out.with_name(f".{out.name}.parts")
+        self.folder = _folder(out)
         self.job = job
         self._resume, self._discard = resume, discard
         self._lock = FileLock(out.with_name(f".{out.name}.lock"))
@@ -147,6 +147,15 @@ class Parts:
             write_parquet_parts(self._arrows(), partial)
         else:
             WRITERS[kind](joined(list(self.tables())), partial)
+
+
+def interrupted(out: str | os.PathLike[str]) -> bool:
+    """Say whether there are parts of a table that were never joined."""
+    return _folder(Path(out)).is_dir()
+
+
+def _folder(out: Path) -> Path:
+    return out.with_name(f".{out.name}.parts")
 
 
 def joined(tables: list[Table]) -> Table:

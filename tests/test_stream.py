@@ -196,6 +196,18 @@ def test_the_command_resumes(posterior, path, tmp_path, capsys):
     assert "wrote 350 stars" in capsys.readouterr().out
 
 
+def test_the_command_says_how_to_go_on(posterior, path, small_parts, tmp_path, monkeypatch, capsys):
+    model, out = tmp_path / "m.nc", tmp_path / "b.parquet"
+    posterior.save(model)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 2, KeyboardInterrupt)
+        assert cli.main(["translate", str(model), path, "--out", str(out)]) == 130
+    assert "stopped; go on with --resume" in capsys.readouterr().err
+    assert cli.main(["translate", str(model), path, "--out", str(out)]) == 2
+    assert "interrupted" in capsys.readouterr().err
+    assert cli.main(["translate", str(model), path, "--out", str(out), "--resume"]) == 0
+
+
 @pytest.mark.slow
 def test_kills_at_any_moment_lose_nothing(posterior, catalogue, tmp_path):
     """`kill -9` at some moments: either the file is not there, or it is the whole one."""
