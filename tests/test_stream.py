@@ -20,7 +20,7 @@ from bayestrans import cli
 from bayestrans.tables import read_table, write_table
 
 #: Twenty were tried by hand; each costs some seconds.
-KILLS = int(os.environ.get("BAYESTRANS_KILLS", "5"))
+KILLS = int(os.environ.get("BAYESTRANS_KILLS", "3"))
 
 stream = importlib.import_module("bayestrans.translate")
 
