@@ -112,13 +112,20 @@ def tabulate(dof: jax.Array) -> jax.Array:
 
 
 def from_table(table: jax.Array, t: jax.Array) -> jax.Array:
-    """Return the probability below ``t`` (S, N) from a table (S, knots): 15 times faster."""
+    """Return the probability below ``t`` (S, N) from a table (S, knots)."""
     place = (jnp.arcsinh(t) + TABLE_REACH) * (TABLE_STEPS / (2 * TABLE_REACH))
     place = jnp.clip(place, 0.0, TABLE_STEPS - 1e-3)
     left = place.astype(jnp.int32)
     below = jnp.take_along_axis(table, left, axis=1)
     above = jnp.take_along_axis(table, left + 1, axis=1)
     return below + (above - below) * (place - left)
+
+
+def variance(dof: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the variance of unit scale for each dof, which must exceed 2."""
+    endless = np.isinf(dof)
+    dof = np.where(endless, 3.0, dof)
+    return np.where(endless, 1.0, dof / (dof - 2.0))
 
 
 #: Terms of the polynomial that stands for the distribution function.
@@ -138,7 +145,7 @@ def polynomial(dof: NDArray[np.float64]) -> NDArray[np.float64]:
 def from_polynomial(t: jax.Array, table: jax.Array) -> jax.Array:
     """Return the probability between 0 and ``t``, with its sign, for one dof (TERMS,).
 
-    A polynomial in ``|t| / (2 + |t|)``: a hundred times faster than `cumulative`, and right
+    A polynomial in ``|t| / (2 + |t|)``: cheaper than `cumulative`, and right
     to 0.002 out to 2.5, where quantiles of a catalogue lie.
     """
     size = jnp.abs(t)

@@ -62,8 +62,7 @@ def chosen(draws: Mapping[str, NDArray], rows: NDArray[np.int64], shape: Shape) 
     corr = np.broadcast_to(np.eye(shape.n_outputs), (len(rows), shape.n_outputs, shape.n_outputs))
     if shape.correlated:
         corr = np.einsum("sij,skj->sik", some["corr_cholesky"], some["corr_cholesky"])
-    finite = np.where(np.isinf(dof), 3.0, dof)
-    variance = np.where(np.isinf(dof), 1.0, finite / (finite - 2.0))[:, None, None] * corr
+    variance = student.variance(dof)[:, None, None] * corr
     half = float(np.median(stats.t.ppf(QUANTILES["p84"], dof)))
     arrays = (variance, student.polynomial(dof), half)
     return Chosen(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from . import student
 from .predictive import Mixture
 
 Floats = NDArray[np.float64]
@@ -61,8 +62,7 @@ def _moments(features: Floats, n_outputs: int) -> tuple[Floats, Floats, Floats]:
 def _features(mixture: Mixture) -> Floats:
     """Return what the summaries are means of, (S, K + 2 K^2, N), over each star's spread."""
     location, scale, corr, dof = (np.asarray(a, dtype=np.float64) for a in mixture[:4])
-    finite = np.where(np.isinf(dof), 3.0, dof)
-    variance = np.where(np.isinf(dof), 1.0, finite / (finite - 2.0))[:, None, None] * corr
+    variance = student.variance(dof)[:, None, None] * corr
     usual = np.einsum("skk->sk", variance)[:, :, None] * scale**2
     sd = np.sqrt(location.var(axis=0) + usual.mean(axis=0))
     away, unit = (location - location.mean(axis=0)) / sd, scale / sd

@@ -107,18 +107,8 @@ def translate(
     """
     if out is not None:
         tables: list[Table] = []
-        _write(
-            posterior,
-            catalogue,
-            Path(out),
-            tables,
-            overwrite=overwrite,
-            resume=resume,
-            draws=draws,
-            seed=seed,
-            strict=strict,
-            progress=progress,
-        )
+        settings = _Settings(overwrite, resume, draws, seed, strict, progress)
+        _write(posterior, catalogue, Path(out), tables, settings)
         return joined(tables)
     batches = _begun(input_batches(catalogue, posterior.spec, BATCH))
     answers = _answers(posterior, draws, seed)
@@ -151,18 +141,19 @@ def translate_file(
     -------
     Written
     """
-    return _write(
-        posterior,
-        catalogue,
-        Path(out),
-        None,
-        overwrite=overwrite,
-        resume=resume,
-        draws=draws,
-        seed=seed,
-        strict=strict,
-        progress=progress,
-    )
+    settings = _Settings(overwrite, resume, draws, seed, strict, progress)
+    return _write(posterior, catalogue, Path(out), None, settings)
+
+
+class _Settings(NamedTuple):
+    """How a file is to be written: the arguments of `translate_file`."""
+
+    overwrite: bool
+    resume: bool
+    draws: int
+    seed: int
+    strict: bool
+    progress: bool
 
 
 def _write(
@@ -170,22 +161,20 @@ def _write(
     catalogue: Source,
     out: Path,
     tables: list[Table] | None,
-    *,
-    overwrite: bool,
-    resume: bool,
-    draws: int,
-    seed: int,
-    strict: bool,
-    progress: bool,
+    settings: _Settings,
 ) -> Written:
     """Translate into a file, and put what is written into ``tables`` too."""
-    check_writable(out, overwrite=overwrite, sources=[catalogue], vectors=draws > 0)
+    check_writable(
+        out, overwrite=settings.overwrite, sources=[catalogue], vectors=settings.draws > 0
+    )
     batches = _begun(input_batches(catalogue, posterior.spec, BATCH))
-    answers = _answers(posterior, draws, seed)
-    if strict:
+    answers = _answers(posterior, settings.draws, settings.seed)
+    if settings.strict:
         _check_inside(answers, catalogue)
     count = _Count()
-    with Parts(out, _job(answers, catalogue), resume=resume, discard=overwrite) as parts:
+    with Parts(
+        out, _job(answers, catalogue), resume=settings.resume, discard=settings.overwrite
+    ) as parts:
         for table in parts.tables():
             count.add(table, tables)
         done = parts.done
@@ -193,7 +182,7 @@ def _write(
             answers,
             itertools.islice(batches, done, None),
             parts.job,
-            progress=progress,
+            progress=settings.progress,
             total=count_rows(catalogue),
             begin=count.stars,
             keep=lambda number, table: parts.add(done + number, table),
@@ -202,7 +191,9 @@ def _write(
             count.add(table, tables)
         with whole(out) as partial:
             parts.join(partial)
-            check_writable(out, overwrite=overwrite)  # someone may have written it meanwhile
+            check_writable(
+                out, overwrite=settings.overwrite
+            )  # someone may have written it meanwhile
     return Written(out, count.stars, count.classes, count.flags)
 
 

@@ -30,6 +30,7 @@ from sparse import simulated
 import bayestrans as bt
 from bayestrans.answers import Answers
 from bayestrans.moments import moments
+from bayestrans.summary import chosen
 
 #: Layers of one network of the reference: a residual block of two at each width.
 WIDTHS = (64, 128, 256, 512, 256, 128, 64)
@@ -143,8 +144,6 @@ def accuracy(posterior: bt.Posterior, path: Path) -> str:
     x = table[[i.column for i in spec.inputs]].to_numpy()
     x_err = table[[i.error for i in spec.inputs]].to_numpy()
     every = np.arange(posterior.n_draws)
-    from bayestrans.summary import chosen
-
     draws = {n: v.reshape(-1, *v.shape[2:]) for n, v in network.block.draws.items()}
     exact = chosen(draws, every, network.shape).table
     total = [(r, moments(m, exact)) for r, m in posterior.mixtures(network.block, x, x_err)]

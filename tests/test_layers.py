@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -106,3 +108,15 @@ def test_only_catalogue_opens_tables():
         "parts",
         "tables",
     }
+
+
+def test_the_package_and_help_do_not_load_the_libraries():
+    """They take seconds; a verb that is called like its module stays the verb."""
+    code = (
+        "import sys, bayestrans; from bayestrans import cli; cli._parser()\n"
+        "assert not {'jax', 'numpy', 'astropy', 'arviz'} & sys.modules.keys()\n"
+        "import bayestrans.translate, bayestrans.support\n"
+        "assert callable(bayestrans.translate) and callable(bayestrans.support)\n"
+        "assert all(getattr(bayestrans, name) is not None for name in bayestrans.__all__)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

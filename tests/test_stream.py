@@ -16,6 +16,7 @@ from astropy.table import Table, vstack
 from filelock import FileLock
 
 import bayestrans as bt
+from bayestrans import answers as engine
 from bayestrans import cli
 from bayestrans.tables import read_table, write_table
 
@@ -163,6 +164,22 @@ def test_a_second_writer_is_refused(posterior, path, tmp_path):
     ):
         bt.translate_file(posterior, path, out, progress=False)
     assert not out.exists()
+
+
+def test_quantiles_that_cannot_be_trusted_are_asked_of_more_draws(
+    posterior, catalogue, monkeypatch
+):
+    plain, real = bt.translate(posterior, catalogue[:60], progress=False), engine.summarise
+
+    def doubtful(*arguments):
+        found, straight = real(*arguments)
+        return found._replace(quantiles=found.quantiles + 1e6), np.zeros_like(straight)
+
+    monkeypatch.setattr(engine, "summarise", doubtful)
+    found = bt.translate(posterior, catalogue[:60], progress=False)
+    for part in ("p16", "p50", "p84"):
+        away = (found[f"teff_{part}"] - plain[f"teff_{part}"]) / plain["teff_sd"]
+        assert np.abs(away).max() < 0.3
 
 
 def test_resume_of_nothing_begins(posterior, path, tmp_path):
