@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from .store import ModelFileError
     from .support import Support, support
     from .surveys import Cut, Quantity, Survey, SurveyError
-    from .translate import Written, translate, translate_file
+    from .translate import translate, translate_file
+    from .written import Written
 
 __version__ = "0.1.0"
 
@@ -107,7 +108,8 @@ _HOMES = {
         "store": "ModelFileError",
         "support": "Support support",
         "surveys": "Cut Quantity Survey SurveyError",
-        "translate": "Written translate translate_file",
+        "translate": "translate translate_file",
+        "written": "Written",
     }.items()
     for name in names.split()
 }

@@ -236,6 +236,11 @@ def to_arrow(table: Table) -> pa.Table:
     return _to_arrow(table).replace_schema_metadata(header)
 
 
+def to_frame(table: Table) -> pd.DataFrame:
+    """Return a table as a data frame of Arrow's types, which know missing values and lists."""
+    return to_arrow(table).replace_schema_metadata(None).to_pandas(types_mapper=pd.ArrowDtype)
+
+
 def write_parquet(table: Table, path: Path) -> None:
     """Write Parquet with units and descriptions as astropy keeps them."""
     write_parquet_parts([to_arrow(table)], path)

@@ -7,7 +7,7 @@ import functools
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -154,22 +154,26 @@ def read_inputs(source: Source, spec: Spec) -> Inputs:
     return inputs
 
 
-def input_batches(source: Source, spec: Spec, rows: int) -> Iterator[Inputs]:
+def input_batches(source: Source, spec: Spec, rows: int, *, judge: bool = True) -> Iterator[Inputs]:
     """Yield the inputs of a catalogue in parts of ``rows`` stars, at least one.
 
-    As `read_inputs`, but what numbers are beyond belief is judged by the first part.
+    As `read_inputs`, but what numbers are beyond belief is judged by the first part,
+    if at all.
     """
-    needed = {re.sub(r"\[\d+\]$", "", n).lower() for n in _columns(spec)} | {
-        n.lower() for n in _columns(spec)
-    }
-    first = True
-    for table in read_batches(source, rows, lambda n: n.lower() in needed or _is_id(n)):
+    for table in read_batches(source, rows, needed(spec)):
         with named(source):
-            inputs = _inputs(table, spec, judge=first)
-        if first:
+            inputs = _inputs(table, spec, judge=judge)
+        if judge:
             _say_assumed(source, inputs.assumed)
-        first = False
+        judge = False
         yield inputs
+
+
+def needed(spec: Spec) -> Callable[[str], bool]:
+    """Return what says of a column's name whether a translation needs it."""
+    names = {name.lower() for name in _columns(spec)}
+    names |= {re.sub(r"\[\d+\]$", "", name) for name in names}
+    return lambda name: name.lower() in names or _is_id(name)
 
 
 def _columns(spec: Spec) -> list[str]:

@@ -160,8 +160,8 @@ def _add_fit(commands: argparse._SubParsersAction) -> None:
 def _add_translate(commands: argparse._SubParsersAction) -> None:
     one = _command(commands, "translate", "translate a catalogue of survey A")
     one.add_argument("model", help="model file (.nc)")
-    one.add_argument("catalogue", help="table of stars of survey A")
-    one.add_argument("--out", required=True, help=".parquet, .fits, .ecsv, .vot or .csv")
+    one.add_argument("catalogue", help="table of stars of survey A, or a HATS catalogue's folder")
+    one.add_argument("--out", required=True, help=".parquet, .fits, .ecsv, .vot, .csv or a folder")
     one.add_argument("--draws", type=int, default=0, help="joint draws to add per star")
     one.add_argument("--seed", type=int, default=0, help="of those draws")
     one.add_argument(
@@ -170,6 +170,9 @@ def _add_translate(commands: argparse._SubParsersAction) -> None:
     one.add_argument("--overwrite", action="store_true", help="replace an existing output")
     one.add_argument(
         "--resume", action="store_true", help="go on with an output whose writing was interrupted"
+    )
+    one.add_argument(
+        "--workers", type=int, metavar="N", help="processes for a HATS catalogue (default: one)"
     )
     one.add_argument("--quiet", action="store_true", help="no progress bars")
 

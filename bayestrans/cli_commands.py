@@ -13,6 +13,7 @@ from .demo import demo
 from .diagnose import diagnose
 from .evaluate import evaluate
 from .files import refuse_inputs, whole, write_text
+from .hats import workers
 from .infer import fit
 from .load import load
 from .mclmc import MCLMC
@@ -83,17 +84,18 @@ def run_translate(options: argparse.Namespace) -> int:
     refuse_inputs(options.out, options.model, options.catalogue)
     posterior = load(options.model)
     try:
-        found = translate_file(
-            posterior,
-            options.catalogue,
-            options.out,
-            overwrite=options.overwrite,
-            resume=options.resume,
-            draws=options.draws,
-            seed=options.seed,
-            strict=options.strict,
-            progress=not options.quiet,
-        )
+        with workers(options.catalogue, options.workers):
+            found = translate_file(
+                posterior,
+                options.catalogue,
+                options.out,
+                overwrite=options.overwrite,
+                resume=options.resume,
+                draws=options.draws,
+                seed=options.seed,
+                strict=options.strict,
+                progress=not options.quiet,
+            )
     except KeyboardInterrupt:
         if not interrupted(options.out):
             raise

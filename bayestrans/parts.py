@@ -1,4 +1,4 @@
-"""A table that is written in parts, which survive what interrupts the writing."""
+"""What is written in parts, which survive what interrupts the writing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 from astropy.table import Table, vstack
@@ -24,28 +24,27 @@ from .tables import read_table
 CLOCK = "utc"
 
 
-class Parts:
-    """A folder beside a table in which its parts wait until all are there.
+class Unfinished:
+    """A folder beside an output in which what is done of it waits until all is there.
 
-    Each part is written whole, so that after a kill those that are there are good. Only one
-    process at a time holds the folder.
+    Only one process at a time holds the folder. What was interrupted stays, to be gone on with.
 
     Parameters
     ----------
     out : Path
-        The table to be.
+        The output to be.
     job : dict
-        What determines the table. A folder left by another job is not gone on with.
+        What determines the output. A folder left by another job is not gone on with.
     resume : bool
-        Go on from the parts that are there.
+        Go on from what is there.
     discard : bool
-        Begin anew if there are any.
+        Begin anew if there is anything.
 
     Raises
     ------
     CatalogueError
-        If another process writes the table, if there are parts and neither ``resume`` nor
-        ``discard``, and on ``resume`` if they are of another job, saying what differs.
+        If another process writes the output, if there is a folder and neither ``resume`` nor
+        ``discard``, and on ``resume`` if it is of another job, saying what differs.
     """
 
     def __init__(
@@ -57,7 +56,7 @@ class Parts:
         self._resume, self._discard = resume, discard
         self._lock = FileLock(out.with_name(f".{out.name}.lock"))
 
-    def __enter__(self) -> Parts:
+    def __enter__(self) -> Self:
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
@@ -75,11 +74,13 @@ class Parts:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # What was interrupted can go on; what failed would fail again.
-        interrupted = kind is not None and not issubclass(kind, Exception)
-        if not interrupted or not self.done:
+        if not self._worth_keeping(kind):
             shutil.rmtree(self.folder, ignore_errors=True)
         self._release()
+
+    def _worth_keeping(self, kind: type[BaseException] | None) -> bool:
+        """Say whether to go on later: what was interrupted can, what failed would fail again."""
+        return kind is not None and not issubclass(kind, Exception)
 
     def _release(self) -> None:
         # Removed while it is held: whoever opens it later makes a new one.
@@ -106,6 +107,13 @@ class Parts:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir()
         write_text(record, json.dumps(self.job))
+
+
+class Parts(Unfinished):
+    """Parts of a table, each written whole, so that after a kill those that are there are good."""
+
+    def _worth_keeping(self, kind: type[BaseException] | None) -> bool:
+        return super()._worth_keeping(kind) and self.done > 0
 
     @property
     def done(self) -> int:

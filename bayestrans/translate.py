@@ -8,43 +8,28 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 from astropy.table import Table
 from tqdm import tqdm
 
-from .answers import FLAGS, Answers
-from .catalogue import Inputs, Source, check_writable, count_rows, digest, input_batches
+from .answers import Answers
+from .catalogue import (
+    CatalogueError,
+    Inputs,
+    Source,
+    check_writable,
+    count_rows,
+    digest,
+    input_batches,
+)
 from .files import whole
+from .hats import is_hats, translate_hats
 from .neighbours import CLASSES
-from .parts import CLOCK, Parts, joined
+from .parts import Parts, joined
 from .posterior import Posterior
-
-#: Stars read, translated and kept as one part.
-BATCH = 32_768
-
-
-class Written(NamedTuple):
-    """What `translate_file` has written.
-
-    Attributes
-    ----------
-    path : Path
-    stars : int
-    classes : dict of str to int
-        Stars of each class of support.
-    flags : dict of int to int
-        Stars with each bit of the flags.
-    """
-
-    path: Path
-    stars: int
-    classes: dict[str, int]
-    flags: dict[int, int]
+from .written import BATCH, Count, Settings, Written, job_of, provenance
 
 
 def translate(
@@ -105,16 +90,20 @@ def translate(
     ValueError
         With ``strict``, for stars outside the support.
     """
-    if out is not None:
+    if out is not None and not is_hats(catalogue):
         tables: list[Table] = []
-        settings = _Settings(overwrite, resume, draws, seed, strict, progress)
+        settings = Settings(overwrite, resume, draws, seed, strict, progress)
         _write(posterior, catalogue, Path(out), tables, settings)
         return joined(tables)
+    if is_hats(catalogue):
+        raise CatalogueError(
+            f"{catalogue}: a HATS catalogue is translated into another one; use translate_file"
+        )
     batches = _begun(input_batches(catalogue, posterior.spec, BATCH))
     answers = _answers(posterior, draws, seed)
     if strict:
         _check_inside(answers, catalogue)
-    job = _job(answers, catalogue)
+    job = job_of(answers, digest(catalogue), BATCH)
     return joined(
         list(_translated(answers, batches, job, progress=progress, total=count_rows(catalogue)))
     )
@@ -135,25 +124,20 @@ def translate_file(
     """Translate a catalogue into a file without holding either in memory.
 
     As `translate`, but what is returned are counts. Memory is bounded where both files are
-    Parquet; other formats are read, or written, at once.
+    Parquet; other formats are read, or written, at once. A folder that holds a HATS catalogue
+    becomes another one, partition by partition, on the workers of the present dask client if
+    there is one (needs LSDB: ``pip install 'bayestrans[hats]'``).
 
     Returns
     -------
     Written
     """
-    settings = _Settings(overwrite, resume, draws, seed, strict, progress)
+    if draws:
+        posterior.check_draws(draws)
+    settings = Settings(overwrite, resume, draws, seed, strict, progress)
+    if is_hats(catalogue):
+        return translate_hats(posterior, Path(catalogue), Path(out), settings)
     return _write(posterior, catalogue, Path(out), None, settings)
-
-
-class _Settings(NamedTuple):
-    """How a file is to be written: the arguments of `translate_file`."""
-
-    overwrite: bool
-    resume: bool
-    draws: int
-    seed: int
-    strict: bool
-    progress: bool
 
 
 def _write(
@@ -161,7 +145,7 @@ def _write(
     catalogue: Source,
     out: Path,
     tables: list[Table] | None,
-    settings: _Settings,
+    settings: Settings,
 ) -> Written:
     """Translate into a file, and put what is written into ``tables`` too."""
     check_writable(
@@ -171,12 +155,21 @@ def _write(
     answers = _answers(posterior, settings.draws, settings.seed)
     if settings.strict:
         _check_inside(answers, catalogue)
-    count = _Count()
+    count = Count()
+
+    def add(table: Table) -> None:
+        count.add(table)
+        if tables is not None:
+            tables.append(table)
+
     with Parts(
-        out, _job(answers, catalogue), resume=settings.resume, discard=settings.overwrite
+        out,
+        job_of(answers, digest(catalogue), BATCH),
+        resume=settings.resume,
+        discard=settings.overwrite,
     ) as parts:
         for table in parts.tables():
-            count.add(table, tables)
+            add(table)
         done = parts.done
         found = _translated(
             answers,
@@ -188,31 +181,13 @@ def _write(
             keep=lambda number, table: parts.add(done + number, table),
         )
         for table in found:
-            count.add(table, tables)
+            add(table)
         with whole(out) as partial:
             parts.join(partial)
             check_writable(
                 out, overwrite=settings.overwrite
             )  # someone may have written it meanwhile
-    return Written(out, count.stars, count.classes, count.flags)
-
-
-class _Count:
-    """Counts stars as they come."""
-
-    def __init__(self) -> None:
-        self.stars = 0
-        self.classes = dict.fromkeys(CLASSES, 0)
-        self.flags = dict.fromkeys(FLAGS, 0)
-
-    def add(self, table: Table, tables: list[Table] | None) -> None:
-        self.stars += len(table)
-        for name in CLASSES:
-            self.classes[name] += int((table["support_class"] == name).sum())
-        for bit in FLAGS:
-            self.flags[bit] += int((np.asarray(table["flags"]) & bit > 0).sum())
-        if tables is not None:
-            tables.append(table)
+    return count.written(out)
 
 
 def _begun(batches: Iterator[Inputs]) -> Iterator[Inputs]:
@@ -246,7 +221,7 @@ def _translated(
 
     def one(number: int, inputs: Inputs) -> Table:
         table = answers.table(inputs)
-        table.meta.update(_provenance(job))
+        table.meta.update(provenance(job))
         table.meta["BTUNITS"] = json.dumps(dict(inputs.assumed))  # taken where none was given
         keep(number, table)
         return table
@@ -287,32 +262,3 @@ def _check_inside(answers: Answers, catalogue: Source) -> None:
             "the training stars' support; leave them out, or translate them without strict: "
             "they are then widened and flagged"
         )
-
-
-def _job(answers: Answers, source: Source) -> dict[str, Any]:
-    """Return what determines the catalogue, and when it was begun."""
-    return {
-        "version": version("bayestrans"),
-        "model": answers.posterior.digest,
-        "input": digest(source),
-        "spec": answers.posterior.spec.name,
-        "seed": answers.seed,
-        "draws": answers.draws,
-        "summary draws": answers.counts,
-        "batch": BATCH,
-        CLOCK: datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _provenance(job: dict[str, Any]) -> dict[str, str]:
-    configuration = {"summary_draws": job["summary draws"], "draws": job["draws"]}
-    return {
-        "BTVERS": f"bayestrans {job['version']}",
-        "BTMODEL": job["model"],
-        "BTINPUT": job["input"],
-        "BTSPEC": json.dumps(job["spec"]),
-        "BTSEED": str(job["seed"]),
-        "BTCONF": json.dumps(configuration),
-        "BTUTC": job[CLOCK],
-        "BTFLAGS": "; ".join(f"{bit}: {meaning}" for bit, meaning in FLAGS.items()),
-    }

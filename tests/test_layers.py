@@ -16,7 +16,7 @@ LEVELS = (
     "regions calibration layout arrow formats tables catalogue surveys model density neighbours "
     "baseline target predictive moments tarp gaps presets clean repeats joins match fetch "
     "parts thin summary",
-    "posterior answers load store sample mclmc refits calibrate",
+    "posterior answers load store sample mclmc refits calibrate written hats",
     "infer support diagnose evaluate importance translate",
     "plot plot_style plot_support report cli cli_commands cli_surveys demo __main__ __init__",
 )

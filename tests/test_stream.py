@@ -109,7 +109,7 @@ def test_what_was_interrupted_goes_on_to_the_same_file(
     job = json.loads((tmp_path / f".{out.name}.parts" / "job.json").read_text())
     bt.translate_file(posterior, path, out, resume=True, progress=False)
     with monkeypatch.context() as patch:
-        patch.setattr(stream, "_job", lambda *_: job)  # begun at the same time
+        patch.setattr(stream, "job_of", lambda *_: job)  # begun at the same time
         bt.translate_file(posterior, path, other, progress=False)
     assert out.read_bytes() == other.read_bytes()
     assert sorted(p.name for p in tmp_path.iterdir()) == [out.name, other.name]

@@ -1,0 +1,103 @@
+"""What is said of a translated catalogue: how it came about and what is in it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from astropy.table import Table
+
+from .answers import FLAGS, Answers
+from .neighbours import CLASSES
+from .parts import CLOCK
+
+#: Stars translated at a time.
+BATCH = 32_768
+
+
+class Written(NamedTuple):
+    """What `translate_file` has written.
+
+    Attributes
+    ----------
+    path : Path
+    stars : int
+    classes : dict of str to int
+        Stars of each class of support.
+    flags : dict of int to int
+        Stars with each bit of the flags.
+    """
+
+    path: Path
+    stars: int
+    classes: dict[str, int]
+    flags: dict[int, int]
+
+
+class Settings(NamedTuple):
+    """How a file is to be written: the arguments of `translate_file`."""
+
+    overwrite: bool
+    resume: bool
+    draws: int
+    seed: int
+    strict: bool
+    progress: bool
+
+
+class Count:
+    """Counts stars as they come, by class of support and by flag."""
+
+    def __init__(self) -> None:
+        self.stars = 0
+        self.classes = dict.fromkeys(CLASSES, 0)
+        self.flags = dict.fromkeys(FLAGS, 0)
+
+    def add(self, table: Table) -> None:
+        """Count the stars of one part."""
+        self.stars += len(table)
+        for name in CLASSES:
+            self.classes[name] += int((table["support_class"] == name).sum())
+        for bit in FLAGS:
+            self.flags[bit] += int((np.asarray(table["flags"]) & bit > 0).sum())
+
+    def written(self, path: Path) -> Written:
+        """Return the counts of what is now at ``path``."""
+        return Written(path, self.stars, self.classes, self.flags)
+
+
+def job_of(answers: Answers, source: str, batch: int) -> dict[str, Any]:
+    """Return what determines a catalogue, and when it was begun.
+
+    ``source`` is the digest of what is translated, ``batch`` the stars taken at a time.
+    """
+    return {
+        "version": version("bayestrans"),
+        "model": answers.posterior.digest,
+        "input": source,
+        "spec": answers.posterior.spec.name,
+        "seed": answers.seed,
+        "draws": answers.draws,
+        "summary draws": answers.counts,
+        "batch": batch,
+        CLOCK: datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def provenance(job: dict[str, Any]) -> dict[str, str]:
+    """Return what the headers of a catalogue say of how it came about."""
+    configuration = {"summary_draws": job["summary draws"], "draws": job["draws"]}
+    return {
+        "BTVERS": f"bayestrans {job['version']}",
+        "BTMODEL": job["model"],
+        "BTINPUT": job["input"],
+        "BTSPEC": json.dumps(job["spec"]),
+        "BTSEED": str(job["seed"]),
+        "BTCONF": json.dumps(configuration),
+        "BTUTC": job[CLOCK],
+        "BTFLAGS": "; ".join(f"{bit}: {meaning}" for bit, meaning in FLAGS.items()),
+    }
