@@ -15,7 +15,7 @@ from .model import Shape
 from .moments import QUANTILES, Summary, moments
 from .neighbours import CLASSES
 from .posterior import CHUNK, BlockDraws, Posterior
-from .summary import Chosen, chosen, summarise
+from .summary import Chosen, chosen, exhausted, room, summarise
 from .thin import fewest
 
 Floats = NDArray[np.float64]
@@ -77,6 +77,7 @@ class Answers:
     def __init__(self, posterior: Posterior, draws: int = 0, seed: int = 0) -> None:
         self.posterior, self.draws, self.seed = posterior, draws, seed
         self.networks = [_prepared(posterior, block) for block in posterior.blocks]
+        self._group = room()
 
     @property
     def counts(self) -> list[int]:
@@ -139,9 +140,7 @@ class Answers:
             linear = posterior.baseline.linear_mean(filled, posterior.scaler, block.inputs)
             correction = (linear, *posterior.calibration.at(score))
             chosen = [a[np.ix_(rows, outputs)] for a in correction]
-            found, straight = summarise(
-                network.part, z[rows], network.scatter, chosen, network.shape
-            )
+            found, straight = self._summarised(network, z[rows], chosen)
             yield rows, found
             closely[rows] = ~straight
         closer = np.flatnonzero(closely)
@@ -149,6 +148,19 @@ class Answers:
             asked = (inputs.x[closer], inputs.x_err[closer], network.draws)
             for some, mixture in posterior.mixtures(network.block, *asked):
                 yield closer[some], moments(mixture, network.table)
+
+    def _summarised(
+        self, network: _Network, z: Floats, correction: list[Floats]
+    ) -> tuple[Summary, NDArray[np.bool_]]:
+        """Summarise complete stars, fewer at a time where the device's memory does not do."""
+        while True:
+            group = self._group
+            try:
+                return summarise(network.part, z, network.scatter, correction, network.shape, group)
+            except Exception as error:
+                if not exhausted(error) or group == 1:
+                    raise
+                self._group = min(self._group, group // 2)  # other threads may have done it
 
     def _correlate_networks(self, inputs: Inputs, corr: Floats, sd: Floats) -> None:
         """Put in the correlations between networks of stars with gaps.

@@ -23,8 +23,11 @@ from .moments import QUANTILES, Summary
 
 Floats = NDArray[np.float64]
 
-#: Stars whose arrays lie in the cache together, and such groups in one call; the last is padded.
-GROUP, GROUPS = 1024, 8
+#: Stars in one call; the last call is filled up.
+BUNDLE = 8192
+
+#: Stars whose arrays lie in the cache of a processor together.
+CACHED = 1024
 
 #: Where the distribution function is computed, in half-widths of the central 68 % about the
 #: mean: in normal quantiles it is nearly straight between.
@@ -72,7 +75,12 @@ def chosen(draws: Mapping[str, NDArray], rows: NDArray[np.int64], shape: Shape) 
 
 
 def summarise(
-    part: Chosen, z: Floats, scatter: jax.Array, correction: Sequence[Floats], shape: Shape
+    part: Chosen,
+    z: Floats,
+    scatter: jax.Array,
+    correction: Sequence[Floats],
+    shape: Shape,
+    group: int = CACHED,
 ) -> tuple[Summary, NDArray[np.bool_]]:
     """Summarise stars of features ``z`` (N, F) in closed form: no noise is drawn.
 
@@ -86,6 +94,8 @@ def summarise(
         Linear mean, share and stretch of the calibration, which moves and stretches whole
         predictives, and so their summaries.
     shape : Shape
+    group : int
+        Stars that a device works on at a time, a part of `BUNDLE`; see `room`.
 
     Returns
     -------
@@ -93,10 +103,10 @@ def summarise(
     (N,) array of bool
         Where the quantiles can be trusted; elsewhere `moments` must be asked.
     """
-    found, bundle = [], GROUP * GROUPS
-    for start in range(0, max(1, len(z)), bundle):
-        rows = slice(start, start + bundle)
-        arrays = [_bundled(a[rows]) for a in (z, *correction)]
+    found = []
+    for start in range(0, max(1, len(z)), BUNDLE):
+        rows = slice(start, start + BUNDLE)
+        arrays = [_bundled(a[rows], group) for a in (z, *correction)]
         found.append(_summarise(part, scatter, *arrays, shape=shape))
     parts = [
         np.concatenate([_unbundled(one[place]) for one in found], axis=-1)[..., : len(z)]
@@ -105,15 +115,25 @@ def summarise(
     return Summary(*parts[:-1]), parts[-1]
 
 
-def _bundled(values: Floats) -> NDArray[np.float32]:
-    """Return stars (N, F) in groups (GROUPS, F, GROUP), filled up."""
-    filled = np.zeros((GROUPS * GROUP, values.shape[1]), dtype=np.float32)
+def room() -> int:
+    """Return the stars that this kind of device works on at a time, if its memory has room."""
+    return CACHED if jax.default_backend() == "cpu" else BUNDLE
+
+
+def exhausted(error: Exception) -> bool:
+    """Say whether it is for lack of a device's memory that a program stopped."""
+    return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
+
+
+def _bundled(values: Floats, group: int) -> NDArray[np.float32]:
+    """Return stars (N, F) in groups (G, F, group), filled up to a bundle."""
+    filled = np.zeros((BUNDLE, values.shape[1]), dtype=np.float32)
     filled[: len(values)] = values
-    return np.ascontiguousarray(filled.reshape(GROUPS, GROUP, -1).swapaxes(1, 2))
+    return np.ascontiguousarray(filled.reshape(-1, group, values.shape[1]).swapaxes(1, 2))
 
 
 def _unbundled(values: jax.Array) -> NDArray[np.float32]:
-    """Return groups of stars (GROUPS, ..., GROUP) as (..., N)."""
+    """Return groups of stars (G, ..., group) as (..., N)."""
     apart = np.moveaxis(np.asarray(values), 0, -2)
     return apart.reshape(*apart.shape[:-2], -1)
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from astropy.table import Table
 from scipy import stats
 
+from bayestrans import answers as engine
+from bayestrans.answers import Answers
+from bayestrans.catalogue import Inputs
 from bayestrans.model import Shape, location_and_scale, site_shapes
 from bayestrans.moments import Summary, moments
 from bayestrans.network import Network
 from bayestrans.predictive import Mixture, mixture
 from bayestrans.student import from_polynomial, polynomial
 from bayestrans.summary import (
-    GROUP,
-    GROUPS,
+    BUNDLE,
+    CACHED,
     chosen,
     summarise,
 )
@@ -81,7 +86,7 @@ def test_calibration_moves_and_stretches_summaries():
 def test_more_stars_than_one_call_takes_are_summarised_alike():
     draws, shape = network(16)
     part = chosen(draws, np.arange(16), shape)
-    z = np.random.default_rng(2).normal(size=(GROUP * GROUPS + 7, FEATURES))
+    z = np.random.default_rng(2).normal(size=(BUNDLE + 7, FEATURES))
     nothing = [np.zeros((len(z), K)), np.ones((len(z), K)), np.ones((len(z), K))]
     found, _ = summarise(part, z, jnp.ones(K), nothing, shape)
     last, _ = summarise(part, z[-7:], jnp.ones(K), [a[-7:] for a in nothing], shape)
@@ -145,3 +150,42 @@ def test_location_of_one_draw_is_the_models():
     location, _ = location_and_scale(one, jnp.asarray(z.T), jnp.ones(K), shape)
     np.testing.assert_allclose(found.mean, location, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(found.sd_model, 0.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("group", [BUNDLE, CACHED // 4])
+def test_the_size_of_groups_does_not_matter(group):
+    draws, shape = network(20)
+    z = np.random.default_rng(2).normal(size=(CACHED + 7, FEATURES))
+    nothing = (np.zeros((len(z), K)), np.ones((len(z), K)), np.ones((len(z), K)))
+    part = chosen(draws, np.arange(20), shape)
+    want, _ = summarise(part, z, ONES, nothing, shape)
+    found, _ = summarise(part, z, ONES, nothing, shape, group)
+    for name, values in want._asdict().items():
+        np.testing.assert_allclose(getattr(found, name), values, rtol=1e-4, atol=1e-5)
+
+
+def test_a_device_without_room_gets_fewer_stars_at_a_time(posterior, split, monkeypatch):
+    """As an accelerator's memory would say; any other fault of a program is raised."""
+    _, test = split
+    inputs = Inputs(test.x, test.x_err, Table({"id": test.ids}))
+    want = Answers(posterior).table(inputs)
+    real, asked = engine.summarise, []
+
+    def small(*arguments):
+        asked.append(arguments[-1])
+        if asked[-1] > CACHED // 4:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        return real(*arguments)
+
+    monkeypatch.setattr(engine, "summarise", small)
+    found = Answers(posterior).table(inputs)
+    assert asked[:3] == [CACHED, CACHED // 2, CACHED // 4]
+    assert set(asked[3:]) == {CACHED // 4}  # what was learned is kept
+    np.testing.assert_allclose(found["teff_mean"], want["teff_mean"], rtol=1e-6)
+
+    def broken(*_):
+        raise jax.errors.JaxRuntimeError("INTERNAL: something else")
+
+    monkeypatch.setattr(engine, "summarise", broken)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
+        Answers(posterior).table(inputs)
