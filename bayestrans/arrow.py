@@ -180,7 +180,7 @@ def read_parquet(path: Path, _: Layout) -> Table:
 
 def parquet_batches(path: Path, rows: int, wanted: Callable[[str], bool]) -> Iterator[Table] | None:
     """Return tables of some rows each, of the wanted columns; nothing where it must be whole."""
-    file = pa.parquet.ParquetFile(path)
+    file = pa.parquet.ParquetFile(path, pre_buffer=False)  # a buffer keeps all that was read
     if _of_astropy(file.schema_arrow) or not file.metadata.num_rows:
         return None
     names = [name for name in file.schema_arrow.names if wanted(name.strip())]

@@ -1,0 +1,190 @@
+"""Which sampler's posterior to trust: simulation-based calibration in function space.
+
+``python benchmarks/sbc.py [--runs 200] [--out sbc.png]`` draws a small network from the prior,
+its stars from the network, and the posterior of those stars with each method; the rank of the
+true function among its draws must be uniform over the runs (Talts et al. 2018, arXiv
+1804.06788). Ranks of weights would say nothing: what is ranked are the location and the log
+scatter at a few places, dense and beyond the training stars, the degrees of freedom, the
+factor of the errors and the correlation. Printed are, for each method, the shares of true
+values in central 50, 68, 90 and 95 % intervals and how many of the quantities stay within
+the simultaneous 99 % band of the ECDF of their ranks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from arviz_stats.ecdf_utils import ecdf_pit
+from matplotlib.figure import Figure
+from numpyro.infer import Predictive
+
+import bayestrans as bt
+from bayestrans.model import Data, Shape, correlation, location_and_scale, model
+from bayestrans.plot_style import COLOURS, PAGE, frame
+from bayestrans.sample import Method
+from bayestrans.target import Target, build_target
+
+STARS, FEATURES, OUTPUTS = 150, 2, 2
+NETWORK, NOISE = bt.Network((6,)), bt.Noise()
+SHAPE = Shape.of(NETWORK, NOISE, OUTPUTS)
+#: Three places among the stars, which are standard normal, and one beyond them.
+PLACES = np.array([[0.0, 0.0], [1.0, -0.5], [-1.0, 1.5], [3.0, 3.0]])
+LEVELS = (0.50, 0.68, 0.90, 0.95)
+PROB = 0.99
+METHODS: dict[str, Method] = {
+    "MCLMC": bt.MCLMC(draws=250, steps=4000),
+    "SVI": bt.SVI(),
+    "Ensemble": bt.Ensemble(members=16),
+}
+GROUPS = {
+    "location, dense": slice(0, 6),
+    "location, beyond": slice(6, 8),
+    "scatter, dense": slice(8, 14),
+    "scatter, beyond": slice(14, 16),
+    "dof": slice(16, 17),
+    "error factor": slice(17, 19),
+    "correlation": slice(19, 20),
+}
+
+
+def functions(draw: dict[str, jax.Array]) -> jax.Array:
+    """Return what is ranked of one draw."""
+    ones = jnp.ones(OUTPUTS)
+    location, scale = location_and_scale(draw, jnp.asarray(PLACES.T, jnp.float32), ones, SHAPE)
+    # The places run slowest, so that those beyond are the last.
+    parts = [location.T.ravel(), jnp.log(scale).T.ravel(), draw["dof_above_2"][None]]
+    return jnp.concatenate([*parts, draw["error_factor"], correlation(draw, SHAPE)[0, 1:]])
+
+
+def quantities(constrain: Callable[..., dict[str, jax.Array]], position: jax.Array) -> jax.Array:
+    return functions(constrain(position))
+
+
+def simulated(runs: int, seed: int) -> Iterator[tuple[Data, np.ndarray]]:
+    """Yield stars of networks from the prior, and what is true of them."""
+    rng = np.random.default_rng(seed)
+    nothing = jnp.empty((0, 1), dtype=int)
+    empty = Data(
+        z=jnp.zeros((FEATURES, STARS)),
+        delta=jnp.full((OUTPUTS, STARS), jnp.nan),
+        err=jnp.zeros((OUTPUTS, STARS)),
+        scatter=jnp.ones(OUTPUTS),
+        log_weight=jnp.zeros(STARS),
+        star=jnp.arange(STARS),
+        copies=nothing,
+    )
+    prior = Predictive(model, num_samples=runs)(jax.random.key(seed), empty, SHAPE)
+    for run in range(runs):
+        draw = {name: values[run] for name, values in prior.items()}
+        z = rng.normal(size=(FEATURES, STARS))
+        err = 0.3 * np.exp(0.5 * rng.normal(size=(OUTPUTS, STARS)))
+        location, scale = location_and_scale(draw, jnp.asarray(z), empty.scatter, SHAPE)
+        corr, dof = np.asarray(correlation(draw, SHAPE)), float(draw["dof_above_2"]) + 2.0
+        scaled = np.asarray(scale)
+        covariance = np.einsum("in,ij,jn->nij", scaled, corr, scaled)
+        own = np.asarray(draw["error_factor"])[:, None] * err
+        covariance[:, range(OUTPUTS), range(OUTPUTS)] += (own**2).T
+        normal = np.einsum(
+            "nij,nj->in", np.linalg.cholesky(covariance), rng.normal(size=(STARS, OUTPUTS))
+        )
+        delta = np.asarray(location) + normal / np.sqrt(rng.chisquare(dof, STARS) / dof)
+        arrays = {"z": z, "delta": delta, "err": err}
+        found = {name: jnp.asarray(a, jnp.float32) for name, a in arrays.items()}
+        yield empty._replace(**found), np.asarray(functions(draw))
+
+
+def ranks(method: Method, runs: int, seed: int) -> tuple[np.ndarray, float]:
+    """Return the true values' ranks (run, quantity) as shares of the draws, and seconds a run."""
+    rng, found, begun = np.random.default_rng(0), [], 0.0
+    target: Target | None = None
+    read = None
+    for run, (data, truth) in enumerate(simulated(runs, seed)):
+        if target is None or read is None:
+            target = build_target(data, NETWORK, NOISE, np.arange(0, STARS, 10))
+            read = jax.jit(jax.vmap(partial(quantities, target.constrain)))
+        # The functions stay, so that all runs share one compiled program.
+        key = jax.random.fold_in(jax.random.key(seed), run)
+        drawn = method.run(target._replace(data=data), key, label="", progress=False)
+        values = np.asarray(read(drawn.positions.reshape(-1, target.dim)))
+        below = (values < truth).sum(axis=0)
+        found.append((below + rng.uniform(size=len(truth))) / (len(values) + 1))
+        if run == 0:
+            begun = time.perf_counter()
+    return np.array(found), (time.perf_counter() - begun) / max(1, runs - 1)
+
+
+def within(share: np.ndarray) -> bool:
+    """Say whether the ECDF of ranks stays within the simultaneous band of a uniform one."""
+    points, away, low, high = differences(share)
+    inside = (away >= low) & (away <= high)
+    return bool(inside[(points > 0) & (points < 1)].all())
+
+
+def differences(share: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return where the ECDF is taken, its difference from the uniform, and the band of that."""
+    points, found, low, high = ecdf_pit(share, PROB, 2000, rng=np.random.default_rng(1))
+    return points, found - points, low - points, high - points
+
+
+def line(name: str, share: np.ndarray) -> str:
+    central = 2.0 * np.abs(share - 0.5)
+    inside = "".join(f"{100 * (central <= level).mean():7.1f}" for level in LEVELS)
+    kept = sum(within(one) for one in share.T)
+    return f"  {name:20s}{inside}   {kept} of {share.shape[1]}"
+
+
+def picture(found: dict[str, np.ndarray]) -> Figure:
+    """Show the ECDF of the ranks less the uniform, for each method."""
+    figure = Figure(figsize=(PAGE, 2.6), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(1, len(found), sharey=True))
+    for axis, (name, share) in zip(panels, found.items(), strict=True):
+        for colour, (group, columns) in zip((*COLOURS, "black"), GROUPS.items(), strict=True):
+            for number, one in enumerate(share[:, columns].T):
+                points, away, low, high = differences(one)
+                label = group if number == 0 else None
+                axis.plot(points, away, color=colour, lw=0.8, alpha=0.8, label=label)
+        axis.fill_between(points, low, high, color="grey", alpha=0.25, lw=0)
+        axis.set_title(name, fontsize=8)
+        axis.set_xlabel("rank of the truth / draws", fontsize=8)
+        frame(axis)
+    panels[0].set_ylabel("ECDF $-$ uniform", fontsize=8)
+    panels[-1].legend(fontsize=6, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--methods", nargs="+", choices=[*METHODS], default=[*METHODS])
+    parser.add_argument("--out", help="picture of the ECDFs to write")
+    options = parser.parse_args()
+    print(
+        f"{options.runs} runs of {STARS} stars, {FEATURES} features, {OUTPUTS} outputs, network "
+        f"{NETWORK.hidden}; {platform.machine()}\n\n  % of true values within"
+        f"{'':2s}{''.join(f'{100 * level:7.0f}' for level in LEVELS)}   within the {PROB:.0%} band"
+    )
+    found = {}
+    for name in options.methods:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", bt.SamplingWarning)
+            share, seconds = ranks(METHODS[name], options.runs, options.seed)
+        found[name] = share
+        print(f"{name}, {seconds:.2f} s a run")
+        for group, columns in GROUPS.items():
+            print(line(group, share[:, columns]))
+        print(line("all", share), flush=True)
+    if options.out:
+        picture(found).savefig(options.out, dpi=200)
+
+
+if __name__ == "__main__":
+    main()
