@@ -20,7 +20,7 @@ test: $(VENV)/.installed-test ## the tests that are not slow, and the examples i
 	$(PY) -m pytest -n 2 -m "not slow" --doctest-modules bayestrans tests
 
 test-slow: $(VENV)/.installed-test ## the slow tests, with the figures they print
-	$(PY) -m pytest -n 2 -m slow -rP tests
+	$(PY) -m pytest -n 2 --dist worksteal -m slow -rP --durations=20 tests
 
 test-float64: $(VENV)/.installed-test ## the numerical tests in double precision
 	JAX_ENABLE_X64=1 $(PY) -m pytest -m "not slow" tests/test_oracles.py tests/test_student.py \

@@ -23,6 +23,7 @@ if "BAYESTRANS_TESTS_COMPILED" not in os.environ:
     COMPILED = tempfile.TemporaryDirectory(prefix="bayestrans-tests-")
     os.environ["BAYESTRANS_TESTS_COMPILED"] = COMPILED.name
 jax.config.update("jax_compilation_cache_dir", os.environ["BAYESTRANS_TESTS_COMPILED"])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 # jax_numpy_rank_promotion stays off: the package multiplies (draws, K) by (K,) on purpose.
 # The first example of a property pays for the compilation.
 hypothesis.settings.register_profile("bayestrans", deadline=None, derandomize=True)

@@ -125,7 +125,7 @@ def test_velocity_in_five_folds(real_data):
 
 def test_velocity_through_the_command_line(real_data, tmp_path, capsys):
     table = real_data / "galah_dr3_gaia_dr2_rv.csv"
-    options = ("--steps", "2000", "--no-calibration")
+    options = ("--steps", "1000", "--no-calibration")
     sheet, _ = run_through_command_line(
         tmp_path, table, "galah_dr3_to_gaia_dr2_rv", capsys, *options
     )
