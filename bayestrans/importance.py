@@ -104,7 +104,7 @@ def importance(
     members = _members(posterior, groups or {})
     size = 2 ** max(1, math.ceil(math.log2(stars / REPLICATES)))
     tables = [_players(posterior, block, members) for block in posterior.blocks]
-    total = REPLICATES * sum(2 ** len(players) - 2 for players in tables)
+    total = REPLICATES * sum(2 ** len(players) - 1 for players in tables)
     parts = []
     with tqdm(total=total, desc="importance", disable=not progress, leave=False) as bar:
         for block, players in zip(posterior.blocks, tables, strict=True):
@@ -137,6 +137,8 @@ def _members(
     for group, inputs in groups.items():
         if isinstance(inputs, str) or not inputs:
             raise ValueError(f"group {group!r} is {inputs!r}; give a list of inputs")
+        if group in names and group not in inputs:
+            raise ValueError(f"group {group!r} is also the name of an input; rename the group")
         for name in inputs:
             if name not in names:
                 raise ValueError(
@@ -150,8 +152,6 @@ def _members(
     members: dict[str, tuple[str, ...]] = {}
     for name in names:
         player = group_of.get(name, name)
-        if player in members and name not in group_of:
-            raise ValueError(f"group {player!r} is also the name of an input; rename the group")
         members[player] = (*members.get(player, ()), name)
     errors = _feature_names(posterior, range(len(names)))[len(names) :]
     if errors and ERRORS in members:

@@ -68,7 +68,7 @@ class Mean(NamedTuple):
         count, kinds = len(z), (*self.start.T.shape, len(z))
         sums = np.zeros((2, len(TARGETS), len(self.draws["intercept"]), *self.start.T.shape))
         star_mean, star_square = np.zeros((len(TARGETS), *kinds)), np.zeros((len(TARGETS), *kinds))
-        for rows in groups(np.arange(count), min(CHUNK, max(count, 1))):
+        for rows in groups(np.arange(count), CHUNK):
             new = rows.copy()
             new[1:] = np.where(rows[1:] == rows[0], -1, rows[1:])  # the last group is filled up
             weight = (seen[rows] & (new >= 0)[:, None]).T.astype(np.float32)

@@ -133,7 +133,8 @@ def effects(
     and what is left, :math:`\langle \mathrm{Var}(f | x_S) \rangle`, is half the mean
     square difference of :math:`f` between two stars with the same :math:`x_S`, the rest
     drawn independently from its conditional density (Song, Nelson & Staum 2016, SIAM/ASA
-    JUQ 4, 1060). All coalitions are visited, with the same random numbers.
+    JUQ 4, 1060); between two unrelated stars it is the variance. All coalitions are
+    visited, with the same random numbers.
     """
     subsets = np.arange(2 ** len(players))
     member = (subsets[:, None] >> np.arange(len(players))) & 1 == 1
@@ -142,26 +143,23 @@ def effects(
     for p, columns in enumerate(players):
         kept[:, list(columns)] = member[:, [p]]
 
-    def sample(rng: np.random.Generator) -> tuple[Any, Any, Any]:
+    def sample(rng: np.random.Generator) -> Any:
         uniform = _uniform(rng, 2 * (width + 1), size)
         first, second = np.split(uniform, 2, axis=1)
         z = population.redrawn(np.zeros((size, width)), kept[0], first)
         values = np.asarray(function(z))
         left = np.zeros((len(subsets), *values.shape[:-1]))
-        for subset in subsets[1:-1]:
+        for subset in subsets[:-1]:
             other = np.asarray(function(population.redrawn(z, kept[subset], second)))
             left[subset] = 0.5 * np.square(other - values).mean(axis=-1, dtype=np.float64)
             done()
-        mean = values.mean(axis=-1, dtype=np.float64)
-        return left, mean, np.square(values).mean(axis=-1, dtype=np.float64)
+        return left
 
     rngs = np.random.default_rng(seed).spawn(REPLICATES)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        left, mean, square = (np.stack(part) for part in zip(*pool.map(sample, rngs), strict=True))
-    pooled = mean.mean(axis=0)
-    variance = square - 2.0 * pooled * mean + pooled**2
-    left[:, 0] = variance
-    return Effects(np.stack([_shapley(-left, member, p) for p in range(len(players))], 1), variance)
+        left = np.stack(list(pool.map(sample, rngs)))
+    shapley = [_shapley(-left, member, player) for player in range(len(players))]
+    return Effects(np.stack(shapley, axis=1), left[:, 0])
 
 
 def _uniform(rng: np.random.Generator, width: int, size: int) -> Floats:
