@@ -16,7 +16,7 @@ from .budget import PARTS, Stars, budget
 from .pairs import Pairs
 from .posterior import BlockDraws, Posterior
 from .sensitivity import TARGETS, Mean
-from .shapley import MOST_PLAYERS, REPLICATES, Effects, Population, effects
+from .shapley import MOST_PLAYERS, REPLICATES, Effects, Population, effects, parts
 
 Floats = NDArray[np.float64]
 
@@ -104,16 +104,16 @@ def importance(
     members = _members(posterior, groups or {})
     size = 2 ** max(1, math.ceil(math.log2(stars / REPLICATES)))
     tables = [_players(posterior, block, members) for block in posterior.blocks]
-    total = REPLICATES * sum(2 ** len(players) - 1 for players in tables)
-    parts = []
+    total = REPLICATES * parts(size) * sum(2 ** len(players) - 1 for players in tables)
+    found = []
     with tqdm(total=total, desc="importance", disable=not progress, leave=False) as bar:
         for block, players in zip(posterior.blocks, tables, strict=True):
             mean = Mean.of(posterior, block, draws)
             population = Population.of(posterior.density, _columns(posterior, block))
             shapley = _shapley(posterior, block, mean, population, players, size, seed, bar.update)
-            parts.append(_part(posterior, block, mean, given, players, shapley))
+            found.append(_part(posterior, block, mean, given, players, shapley))
     names = np.arange(len(x)) if pairs is None else pairs.ids
-    return _assembled(posterior, parts, members, names)
+    return _assembled(posterior, found, members, names)
 
 
 def _feature_names(posterior: Posterior, inputs: Sequence[int]) -> list[str]:
@@ -224,9 +224,9 @@ def _part(
     }
     every["slope"], errors["slope"] = change / spread, errors["change"] / spread
     shared, shared_errors = _shares(found)
-    parts = budget(posterior, block, stars, slopes, draws)
+    variance = budget(posterior, block, stars, slopes, draws)
     every, errors = every | shared, errors | shared_errors
-    return _Part(list(outputs), features, list(players), every, errors, parts)
+    return _Part(list(outputs), features, list(players), every, errors, variance)
 
 
 def _standard_error(values: Floats, seen: NDArray[np.bool_]) -> Floats:
@@ -254,12 +254,12 @@ def _shares(found: Effects) -> tuple[dict[str, Floats], dict[str, Floats]]:
 
 def _assembled(
     posterior: Posterior,
-    parts: Sequence[_Part],
+    found: Sequence[_Part],
     members: dict[str, tuple[str, ...]],
     names: NDArray,
 ) -> Importance:
     """Put together what was found for each network."""
-    spec, n_draws = posterior.spec, len(parts[0].draws["explained"])
+    spec, n_draws = posterior.spec, len(found[0].draws["explained"])
     axes = {"feature": _feature_names(posterior, range(len(spec.inputs))), "player": list(members)}
     coords = {"target": list(TARGETS), "output": list(spec.output_names), **axes}
     last = dict.fromkeys(("sensitivity", "change", "slope"), "feature")
@@ -267,11 +267,11 @@ def _assembled(
     chains = next(iter(posterior.blocks[0].draws.values())).shape[0]
     chains = chains if n_draws % chains == 0 else 1  # evenly spaced, so many of each chain
     draws, errors = {}, {}
-    for name in parts[0].draws:
+    for name in found[0].draws:
         dims = ["target", "output", *([last[name]] if name in last else [])]
         shape = [len(coords[d]) for d in dims]
         every, error = np.full((n_draws, *shape), np.nan), np.full(shape, np.nan)
-        for part in parts:
+        for part in found:
             place: tuple[Any, ...] = (part.outputs,)
             if name in last:
                 own = part.features if last[name] == "feature" else part.players
@@ -280,20 +280,23 @@ def _assembled(
             error[:, *place] = part.monte_carlo[name]
         every = every.reshape(chains, n_draws // chains, *shape)
         draws[name], errors[name] = (("chain", "draw", *dims), every), (dims, error)
-    shares = np.full((len(names), len(spec.outputs), len(PARTS)), np.nan)
-    for part in parts:
-        shares[:, part.outputs] = part.budget
     return Importance(
         xr.Dataset(draws, coords),
         xr.Dataset(errors, coords),
-        xr.DataArray(
-            shares,
-            {"star": names, "output": list(spec.output_names), "part": list(PARTS)},
-            ("star", "output", "part"),
-        ),
+        _budgets(posterior, found, names),
         members,
         {
             "inputs": {item.name: item.unit for item in spec.inputs},
             "outputs": {item.name: item.unit for item in spec.outputs},
         },
     )
+
+
+def _budgets(posterior: Posterior, found: Sequence[_Part], names: NDArray) -> xr.DataArray:
+    """Put together the error budgets of all networks, for stars of these names."""
+    outputs = list(posterior.spec.output_names)
+    variance = np.full((len(names), len(outputs), len(PARTS)), np.nan)
+    for part in found:
+        variance[:, part.outputs] = part.budget
+    coords = {"star": names, "output": outputs, "part": list(PARTS)}
+    return xr.DataArray(variance, coords, ("star", "output", "part"))

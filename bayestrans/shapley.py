@@ -22,6 +22,9 @@ MOST_PLAYERS = 10
 #: The sample is as many independently scrambled Sobol sequences; they tell its error.
 REPLICATES = 8
 
+#: Stars looked at together: bounds the memory.
+PART = 512
+
 #: Least probability of a normal variate: none lies beyond six sigma.
 TAIL = 1e-9
 
@@ -120,7 +123,7 @@ def effects(
         Stars in each of the `REPLICATES` samples, a power of two.
     seed : int
     done : callable
-        Called after each coalition of each sample.
+        Called after each coalition of each of the `parts` of each sample.
 
     Returns
     -------
@@ -144,14 +147,19 @@ def effects(
         kept[:, list(columns)] = member[:, [p]]
 
     def sample(rng: np.random.Generator) -> Any:
-        uniform = _uniform(rng, 2 * (width + 1), size)
-        first, second = np.split(uniform, 2, axis=1)
-        z = population.redrawn(np.zeros((size, width)), kept[0], first)
+        uniform, left = _uniform(rng, 2 * (width + 1), size), 0.0
+        for part in np.array_split(uniform, parts(size)):
+            first, second = np.split(part, 2, axis=1)
+            z = population.redrawn(np.zeros((len(part), width)), kept[0], first)
+            left = left + over_coalitions(z, second)
+        return left
+
+    def over_coalitions(z: Floats, uniform: Floats) -> Any:
         values = np.asarray(function(z))
         left = np.zeros((len(subsets), *values.shape[:-1]))
         for subset in subsets[:-1]:
-            other = np.asarray(function(population.redrawn(z, kept[subset], second)))
-            left[subset] = 0.5 * np.square(other - values).mean(axis=-1, dtype=np.float64)
+            other = np.asarray(function(population.redrawn(z, kept[subset], uniform)))
+            left[subset] = np.square(other - values).sum(axis=-1, dtype=np.float64) / (2.0 * size)
             done()
         return left
 
@@ -160,6 +168,11 @@ def effects(
         left = np.stack(list(pool.map(sample, rngs)))
     shapley = [_shapley(-left, member, player) for player in range(len(players))]
     return Effects(np.stack(shapley, axis=1), left[:, 0])
+
+
+def parts(size: int) -> int:
+    """Return how many parts a sample of so many stars is looked at in, to bound the memory."""
+    return -(-size // PART)
 
 
 def _uniform(rng: np.random.Generator, width: int, size: int) -> Floats:

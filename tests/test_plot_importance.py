@@ -61,9 +61,15 @@ def test_rows_run_from_top_to_bottom_and_do_not_overlap(figure):
     for axis in figure.axes:
         low, high = axis.get_ylim()
         assert low > high
-    figure.canvas.draw()
-    boxes = [axis.get_tightbbox().padded(-2) for axis in figure.axes]  # they may touch
-    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    figure.draw_without_rendering()
+    frames = [axis.get_window_extent() for axis in figure.axes]
+    for axis in figure.axes:
+        written = [axis.xaxis.label, *axis.get_xticklabels(), *axis.get_yticklabels()]
+        for text in written:
+            box = text.get_window_extent()
+            assert not any(box.overlaps(frame.padded(-1)) for frame in frames), text.get_text()
+    labels = [axis.xaxis.label.get_window_extent() for axis in figure.axes]
+    assert not any(a.overlaps(b) for i, a in enumerate(labels) for b in labels[:i])
 
 
 def bars(figure: Figure) -> dict[str, list]:
