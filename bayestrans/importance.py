@@ -87,7 +87,8 @@ def importance(
     Shapley effects (Owen 2014; Song, Nelson & Staum 2016; Owen & Prieur 2017) share out
     what inputs that go together explain together. Both are of the networks' own mean:
     how it fades to a line where stars are rare is left out. An input that tells of
-    others earns a share even where its sensitivity is zero.
+    others earns a share even where its sensitivity is zero. The density is a coarse one
+    (`Density`): ``benchmarks/importance.py`` shows by how much a finer one moves the shares.
     """
     if pairs is not None:
         posterior.check_spec(pairs.spec)
