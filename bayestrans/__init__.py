@@ -13,11 +13,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .attribution import Importance
     from .catalogue import CatalogueError, read_pairs
     from .clean import Cleaned, clean
     from .diagnose import Diagnosis, diagnose
     from .evaluate import Evaluation, evaluate
     from .fetch import fetch
+    from .importance import importance
     from .infer import fit
     from .load import load
     from .match import Match, MatchWarning, pair
@@ -48,6 +50,7 @@ __all__ = [
     "Diagnosis",
     "Ensemble",
     "Evaluation",
+    "Importance",
     "Input",
     "Match",
     "MatchWarning",
@@ -72,6 +75,7 @@ __all__ = [
     "evaluate",
     "fetch",
     "fit",
+    "importance",
     "load",
     "pair",
     "predict",
@@ -88,11 +92,13 @@ __all__ = [
 _HOMES = {
     name: module
     for module, names in {
+        "attribution": "Importance",
         "catalogue": "CatalogueError read_pairs",
         "clean": "Cleaned clean",
         "diagnose": "Diagnosis diagnose",
         "evaluate": "Evaluation evaluate",
         "fetch": "fetch",
+        "importance": "importance",
         "infer": "fit",
         "load": "load",
         "match": "Match MatchWarning pair",

@@ -69,6 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--out", help="table of identifiers, score and class")
     one.add_argument("--overwrite", action="store_true", help="replace an existing output")
 
+    _add_importance(_command(commands, "importance", "say what a translation rests on"))
+
     one = _command(commands, "demo", "do the main job on simulated surveys")
     one.add_argument("--out", default="demo", help="folder (default: demo)")
     one.add_argument("--seed", type=int, default=1)
@@ -174,6 +176,24 @@ def _add_translate(commands: argparse._SubParsersAction) -> None:
     one.add_argument(
         "--workers", type=int, metavar="N", help="processes for a HATS catalogue (default: one)"
     )
+    one.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+def _add_importance(one: argparse.ArgumentParser) -> None:
+    one.add_argument("model", help="model file (.nc)")
+    one.add_argument("--pairs", help="table of common stars (default: the model's probe stars)")
+    one.add_argument(
+        "--group",
+        action="append",
+        default=[],
+        metavar="NAME=INPUT,...",
+        help="inputs that share one Shapley effect (repeat for more)",
+    )
+    one.add_argument("--draws", type=int, default=100, help="posterior draws (default: 100)")
+    one.add_argument("--stars", type=int, default=4096, help="behind the Shapley effects")
+    one.add_argument("--seed", type=int, default=0, help="of these stars")
+    one.add_argument("--out", help="folder for tables, pictures and importance.nc, or a .json file")
+    one.add_argument("--overwrite", action="store_true", help="replace what is there")
     one.add_argument("--quiet", action="store_true", help="no progress bars")
 
 

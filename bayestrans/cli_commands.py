@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from . import plot
+from .attribution import Importance
 from .calibration import describe
 from .catalogue import check_writable, read_pairs, write_table
 from .demo import demo
@@ -14,6 +17,7 @@ from .diagnose import diagnose
 from .evaluate import evaluate
 from .files import refuse_inputs, whole, write_text
 from .hats import workers
+from .importance import importance
 from .infer import fit
 from .load import load
 from .mclmc import MCLMC
@@ -150,6 +154,74 @@ def run_support(options: argparse.Namespace) -> int:
         write_table(found.to_table(), options.out, overwrite=options.overwrite)
     print(found)
     return 0
+
+
+def run_importance(options: argparse.Namespace) -> int:
+    """Say what a translation rests on; write tables and pictures if asked to."""
+    posterior = load(options.model)
+    targets = _importance_targets(options)
+    pairs = None if options.pairs is None else read_pairs(options.pairs, posterior.spec)
+    found = importance(
+        posterior,
+        pairs,
+        groups=_groups(options.group),
+        draws=options.draws,
+        stars=options.stars,
+        seed=options.seed,
+        progress=not options.quiet,
+    )
+    for target in targets:
+        if target != Path(options.out):
+            target.parent.mkdir(parents=True, exist_ok=True)
+        _write_importance(found, target)
+    print(found)
+    return 0
+
+
+def _groups(texts: list[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for text in texts:
+        name, sign, inputs = text.partition("=")
+        if not (name and sign and inputs):
+            raise ValueError(f"--group {text!r} is not of the form NAME=INPUT,...")
+        if name in found:
+            raise ValueError(f"--group names {name!r} twice; name each group once")
+        found[name] = [part.strip() for part in inputs.split(",")]
+    return found
+
+
+def _importance_targets(options: argparse.Namespace) -> list[Path]:
+    """Return the files to write, all of which may be."""
+    if options.out is None:
+        return []
+    out = Path(options.out)
+    targets = [out]
+    if out.suffix != ".json":
+        if out.exists() and not out.is_dir():
+            raise FileExistsError(f"{out} is a file; give a folder to write to, or a .json file")
+        names = ("importance.txt", "importance.csv", "importance.json", "importance.nc")
+        targets = [out / name for name in (*names, "importance.png", "error_budget.png")]
+    for target in targets:
+        refuse_inputs(target, options.model, *([options.pairs] if options.pairs else []))
+        if out.suffix == ".json" or out.exists():
+            check_target(target, overwrite=options.overwrite)
+    return targets
+
+
+def _write_importance(found: Importance, target: Path) -> None:
+    if target.suffix == ".json":
+        write_text(target, json.dumps(found.to_dict(), indent=1) + "\n")
+    elif target.suffix == ".txt":
+        write_text(target, f"{found}\n")
+    elif target.suffix == ".csv":
+        write_text(target, found.table().to_csv(index=False))
+    elif target.suffix == ".nc":
+        with whole(target) as partial:
+            found.to_tree().to_netcdf(partial, engine="h5netcdf")
+    else:
+        figure = {"importance": plot.importance, "error_budget": plot.error_budget}[target.stem]
+        with whole(target) as partial:
+            figure(found).savefig(partial, dpi=200, format="png")
 
 
 def run_demo(options: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ from scipy import stats
 from .evaluate import Evaluation
 from .neighbours import CLASSES
 from .pairs import Pairs
+from .plot_importance import error_budget, importance
 from .plot_style import (
     CLASS_STYLES,
     COLOURS,
@@ -41,6 +42,8 @@ Floats = NDArray[np.float64]
 __all__ = [
     "coverage",
     "coverage_by_support",
+    "error_budget",
+    "importance",
     "kiel",
     "label",
     "residuals",

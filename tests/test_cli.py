@@ -190,6 +190,36 @@ def test_support_prints_and_writes_what_the_api_says(given, model, tmp_path, cap
     assert found["support_class"].tolist() == direct.classes.tolist()
 
 
+def test_importance_prints_and_writes_what_the_api_says(given, model, tmp_path, capsys):
+    out, alone = tmp_path / "new" / "folder", tmp_path / "i.json"
+    settings = ["--pairs", given["test.csv"], "--stars", "64", "--seed", "3", "--quiet"]
+    settings += ["--group", "star=teff,logg"]
+    groups = {"star": ["teff", "logg"]}
+    direct = bt.importance(
+        given.posterior, given.test, groups=groups, stars=64, seed=3, progress=False
+    )
+    assert cli.main(["importance", model, *settings, "--out", str(out)]) == 0
+    assert capsys.readouterr().out == f"{direct}\n"
+    assert (out / "importance.txt").read_text(encoding="utf-8") == f"{direct}\n"
+    found = json.loads((out / "importance.json").read_text(encoding="utf-8"))
+    assert found == direct.to_dict()
+    assert (out / "importance.csv").read_text() == direct.table().to_csv(index=False)
+    with xr.open_datatree(out / "importance.nc", engine="h5netcdf") as tree:
+        np.testing.assert_array_equal(tree["posterior"]["share"], direct.draws["share"])
+    pictures = {"importance.png", "error_budget.png"}
+    assert {p.name for p in out.iterdir()} >= pictures
+    assert all((out / name).read_bytes().startswith(b"\x89PNG") for name in pictures)
+    assert cli.main(["importance", model, *settings, "--out", str(alone)]) == 0
+    assert json.loads(alone.read_text(encoding="utf-8")) == found
+
+
+def test_importance_of_a_model_alone_is_at_its_probe_stars(given, model, capsys):
+    assert cli.main(["importance", model, "--stars", "16", "--draws", "2", "--quiet"]) == 0
+    direct = bt.importance(given.posterior, stars=16, draws=2, progress=False)
+    assert capsys.readouterr().out == f"{direct}\n"
+    assert direct.budget.sizes["star"] == len(given.posterior.probe_x)
+
+
 # ---- --strict -----------------------------------------------------------------------------
 
 
@@ -426,5 +456,5 @@ def test_the_module_runs_and_names_every_verb():
     )
     assert done.stderr == ""
     assert done.stdout.startswith("usage: bayestrans ")
-    for verb in ("fit", "translate", "evaluate", "diagnose", "support", "demo"):
+    for verb in ("fit", "translate", "evaluate", "diagnose", "support", "importance", "demo"):
         assert re.search(rf"\n    {verb}\s", done.stdout)

@@ -1,0 +1,555 @@
+"""Shapley effects, slopes and error budgets that are known in closed form, and a known truth."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import math
+
+import arviz
+import numpy as np
+import pytest
+
+import bayestrans as bt
+from bayestrans import student
+from bayestrans.baseline import Baseline
+from bayestrans.calibration import Calibration
+from bayestrans.density import Density
+from bayestrans.gaps import Gaps
+from bayestrans.importance import _members, _players
+from bayestrans.moments import moments
+from bayestrans.neighbours import Neighbours
+from bayestrans.posterior import BlockDraws
+from bayestrans.scale import Scaler
+from bayestrans.shapley import REPLICATES, Population, effects
+from bayestrans.simulate import systematics
+
+CORRELATION = np.array(
+    [[1.0, 0.7, -0.3, 0.0], [0.7, 1.0, 0.2, 0.0], [-0.3, 0.2, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
+)
+
+
+def closed_form(slope: np.ndarray, covariance: np.ndarray, players: list[list[int]]) -> np.ndarray:
+    """Return the Shapley effects of a linear map of normal inputs, by all orders of players."""
+
+    def explained(coalition: tuple[int, ...]) -> float:
+        seen = [j for p in coalition for j in players[p]]
+        if not seen:
+            return 0.0
+        cross = slope @ covariance[:, seen]
+        return float(cross @ np.linalg.solve(covariance[np.ix_(seen, seen)], cross))
+
+    found = np.zeros(len(players))
+    for order in itertools.permutations(range(len(players))):
+        for place, player in enumerate(order):
+            found[player] += explained(order[: place + 1]) - explained(order[:place])
+    return found / math.factorial(len(players))
+
+
+def normal(covariance: np.ndarray) -> Population:
+    return Population(np.ones(1), np.zeros((1, len(covariance))), covariance[None])
+
+
+def estimate(function, population, players, size=512, seed=0) -> tuple[np.ndarray, np.ndarray]:
+    """Return Shapley effects and their standard errors."""
+    found = effects(function, population, players, size=size, seed=seed).shapley
+    return found.mean(axis=0), found.std(axis=0, ddof=1) / np.sqrt(REPLICATES)
+
+
+# ---- the estimator ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("players", [[[0], [1], [2], [3]], [[0, 2], [1], [3]]])
+def test_effects_of_a_linear_map_are_the_closed_form(players):
+    slope = np.array([1.0, -2.0, 0.5, 0.3])
+    truth = closed_form(slope, CORRELATION, players)
+    found, error = estimate(lambda z: z @ slope, normal(CORRELATION), players)
+    assert error.max() < 0.005 * truth.sum()
+    np.testing.assert_allclose(found, truth, atol=0.01 * truth.sum())
+    assert truth.sum() == pytest.approx(slope @ CORRELATION @ slope)
+
+
+def test_standard_errors_are_those_of_other_seeds():
+    slope, players = np.array([1.0, -2.0, 0.5, 0.3]), [[0], [1], [2], [3]]
+    settings = (lambda z: np.tanh(2 * z) @ slope, normal(CORRELATION), players, 32)
+    found, errors = zip(*(estimate(*settings, seed=seed) for seed in range(40)), strict=True)
+    ratio = np.std(found, axis=0, ddof=1) / np.sqrt(np.mean(np.square(errors), axis=0))
+    # A standard deviation of forty is known to 11 %.
+    np.testing.assert_allclose(ratio, 1.0, atol=0.4)
+
+
+def test_an_input_that_does_nothing_and_tells_of_nothing_has_no_effect():
+    found, _ = estimate(lambda z: np.sin(z[:, 0]) * z[:, 1], normal(CORRELATION), [[0], [1], [3]])
+    assert abs(found[2]) < 1e-6
+    # ... but one that tells of others has: knowing it is knowing of them.
+    slope = np.array([1.0, 0.0, 0.0, 0.0])
+    truth = closed_form(slope, CORRELATION, [[0], [1], [2], [3]])
+    found, _ = estimate(lambda z: z @ slope, normal(CORRELATION), [[0], [1], [2], [3]])
+    assert truth[1] > 0.15
+    np.testing.assert_allclose(found, truth, atol=0.01)
+
+
+def test_two_copies_of_one_input_share_alike():
+    copies = np.array([[1.0, 1 - 1e-8, 0.0], [1 - 1e-8, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    found, error = estimate(lambda z: z[:, 0] ** 2 + z[:, 2], normal(copies), [[0], [1], [2]])
+    assert abs(found[0] - found[1]) < 1e-3 * found.sum()
+    assert error.max() < 0.03
+    assert (np.abs(found - 1.0) < 5 * error).all()  # the square's variance of two, halved
+
+
+def test_an_interaction_is_halved():
+    found, _ = estimate(lambda z: z[:, 0] * z[:, 1], normal(np.eye(2)), [[0], [1]], size=2048)
+    np.testing.assert_allclose(found, 0.5, atol=0.02)  # four standard deviations over seeds
+
+
+def test_effects_sum_to_the_variance_of_each_sample():
+    found = effects(lambda z: np.cos(z).T, normal(CORRELATION), [[0], [1], [2], [3]], size=16)
+    np.testing.assert_allclose(found.shapley.sum(axis=1), found.variance, rtol=1e-12)
+    assert found.variance.shape == (REPLICATES, 4)
+
+
+@pytest.mark.parametrize("kept", [[], [0], [1], [0, 1], [1, 2]])
+def test_redrawn_stars_are_of_the_mixture_and_share_what_is_kept(kept):
+    cov = np.array([CORRELATION[:3, :3], 0.2 * np.eye(3)])
+    mixture = Population(np.array([0.7, 0.3]), np.array([[0.0, 0, 0], [3.0, -2, 1]]), cov)
+    rng, mask = np.random.default_rng(0), np.isin(range(3), kept)
+    z = mixture.redrawn(np.zeros((20000, 3)), np.zeros(3, bool), rng.random((20000, 4)))
+    other = mixture.redrawn(z, mask, rng.random((20000, 4)))
+    np.testing.assert_array_equal(other[:, mask], z[:, mask])
+    mean = mixture.weight @ mixture.mean
+    away = mixture.mean - mean
+    total = np.einsum("c,cij->ij", mixture.weight, cov + away[:, :, None] * away[:, None])
+    for stars in (z, other):
+        np.testing.assert_allclose(stars.mean(axis=0), mean, atol=0.05)
+        np.testing.assert_allclose(np.cov(stars.T), total, atol=0.1)
+    if not kept:  # two independent stars
+        np.testing.assert_allclose(np.corrcoef(z.T, other.T)[:3, 3:], 0.0, atol=0.03)
+
+
+# ---- linear networks ----------------------------------------------------------------------
+
+
+SPEC = bt.Spec(
+    "lines",
+    tuple(
+        bt.Input(name, f"{name}_a", f"e_{name}_a", unit)
+        for name, unit in (("teff", "K"), ("logg", ""), ("fe_h", ""), ("jk", "mag"))
+    ),
+    (bt.Output("teff", "teff_b", unit="K", corrects="teff"), bt.Output("age", "age_b", unit="Gyr")),
+)
+SLOPES = np.array([[0.5, -0.4, 0.2, 0.0], [1.0, 0.0, 0.3, -0.2]])
+WIDTH = np.array([[0.05, 0.05, 0.02, 0.01], [0.1, 0.02, 0.05, 0.01]])
+
+
+def stars(count: int, seed: int = 0) -> bt.Pairs:
+    """Return stars whose quoted errors are a tenth of the spread of the inputs."""
+    rng = np.random.default_rng(seed)
+    sd = np.array([300.0, 0.5, 0.2, 0.1])
+    z = rng.normal(size=(count, 4)) @ np.linalg.cholesky(CORRELATION).T
+    x = np.array([5000.0, 3.0, 0.0, 0.7]) + sd * z
+    y = np.column_stack(
+        [x[:, 0] + 20 * z[:, 0] + rng.normal(0, 40, count), rng.normal(5, 2, count)]
+    )
+    return bt.Pairs(
+        SPEC, x, np.tile(0.1 * sd, (count, 1)), y, np.full(y.shape, np.nan), np.arange(count)
+    )
+
+
+def lines(train: bt.Pairs, chains: int = 4, draws: int = 50, level: float = 0.0) -> bt.Posterior:
+    """Return a posterior of lines with Gaussian scatter; the inputs' density is one normal."""
+    rng, scaler, lead = np.random.default_rng(1), Scaler.learn(train), (chains, draws)
+    values = {
+        "intercept": rng.normal(0.0, 0.3, (*lead, 2)),
+        "slope": SLOPES + WIDTH * rng.normal(size=(*lead, 2, 4)),
+        "log_scatter": np.full((*lead, 2), np.log([1.2, 0.5])),
+        "error_factor": np.ones((*lead, 2)),
+    }
+    density = Gaps.learn(scaler, train).density
+    covariance = np.eye(6)
+    covariance[:4, :4] = CORRELATION
+    density = dataclasses.replace(
+        density, weight=np.ones(1), mean=np.zeros((1, 6)), covariance=covariance[None]
+    )
+    calibration = dataclasses.replace(Calibration.identity(2), level=np.array([level, 0.0]))
+    return bt.Posterior(
+        train.spec,
+        bt.Network(()),
+        bt.Noise(dof=math.inf, correlated=False),
+        scaler,
+        (BlockDraws(train.spec.blocks[0], {k: v.astype("f4") for k, v in values.items()}, {}, {}),),
+        density,
+        Neighbours.learn(train.x, (0, 1, 2, 3)),
+        calibration,
+        Baseline.learn(train, scaler),
+        train.x[::5],
+        train.x_err[::5],
+        {},
+    )
+
+
+@pytest.fixture(scope="module")
+def line() -> bt.Posterior:
+    return lines(stars(200))
+
+
+@pytest.fixture(scope="module")
+def found(line) -> bt.Importance:
+    return bt.importance(line, draws=200, progress=False)
+
+
+def test_each_draw_of_a_line_has_the_closed_forms(line, found):
+    slope = line.blocks[0].draws["slope"].astype(float) * line.scaler.delta_scale[:, None]
+    full = slope.copy()
+    full[:, :, 0, 0] += line.scaler.x_scale[0]  # the first output corrects the first input
+    assert found.draws.sizes["chain"] == 4
+    assert found.draws.sizes["draw"] == 50
+    for target, expected in (("correction", slope), ("full", full)):
+        draws = found.draws.sel(target=target)
+        np.testing.assert_allclose(draws["sensitivity"], expected**2, rtol=1e-3, atol=1e-6)
+        np.testing.assert_allclose(draws["change"], expected, rtol=1e-4, atol=1e-5)
+        per_unit = expected / line.scaler.x_scale
+        np.testing.assert_allclose(draws["slope"], per_unit, rtol=1e-4, atol=1e-5)
+        variance = np.einsum("cdki,ij,cdkj->cdk", expected, CORRELATION, expected)
+        np.testing.assert_allclose(draws["explained"], variance, rtol=0.02)
+        players = [[0], [1], [2], [3]]
+        for draw in (0, 17):
+            for k in range(2):
+                truth = closed_form(expected[2, draw, k], CORRELATION, players)
+                mine = draws["shapley"].values[2, draw, k]
+                np.testing.assert_allclose(mine, truth, atol=0.02 * truth.sum())
+
+
+def test_shapley_effects_sum_to_the_explained_variance(found):
+    total = found.draws["shapley"].sum("player")
+    np.testing.assert_allclose(total, found.draws["explained"], rtol=1e-6)
+    np.testing.assert_allclose(found.draws["share"].sum("player"), 1.0, rtol=1e-6)
+    table = found.table().set_index(["output", "what", "target", "input"]).sort_index()
+    row = table.loc[("teff", "explained", "correction", "")]
+    shapley = table.loc[("teff", "shapley", "correction")]
+    assert row["lower"] < shapley["mean"].sum() < row["upper"]
+
+
+def test_the_interval_of_a_dead_input_covers_zero_and_that_of_a_live_one_does_not(found):
+    table = found.table().set_index(["output", "what", "target", "input"]).sort_index()
+    dead = table.loc[("teff", "change", "correction", "jk")]
+    assert dead["lower"] < 0 < dead["upper"]
+    live = table.loc[("teff", "change", "correction", "logg")]
+    assert live["upper"] < 0
+    share = table.loc[("teff", "share", "correction", "jk")]
+    assert share["upper"] < 0.01
+    assert share["lower"] - 2 * share["monte_carlo"] < 1e-3
+
+
+def test_intervals_hold_the_draws_that_they_should(found):
+    share = found.draws["share"].sel(target="correction", output="age", player="teff").values
+    for level in (0.68, 0.95):
+        table = found.table(level).set_index(["output", "what", "target", "input"]).sort_index()
+        row = table.loc[("age", "share", "correction", "teff")]
+        inside = ((share > row["lower"]) & (share < row["upper"])).mean()
+        assert inside == pytest.approx(level, abs=0.011)
+        assert row["mean"] == pytest.approx(share.mean())
+    with pytest.raises(ValueError, match=r"level is 1\.0; give a probability"):
+        found.table(1.0)
+
+
+def test_a_posterior_that_knows_less_gives_wider_intervals(line, found):
+    first = line.blocks[0]
+    sure = {**first.draws, "slope": np.broadcast_to(SLOPES, first.draws["slope"].shape)}
+    same = dataclasses.replace(line, blocks=(first._replace(draws=sure),))
+    narrow = bt.importance(same, draws=200, progress=False).draws["share"]
+    assert float(narrow.std(("chain", "draw")).max()) < 1e-6
+    assert float(found.draws["share"].std(("chain", "draw")).max()) > 0.02
+
+
+def test_the_budget_of_a_line_is_the_closed_form():
+    train = stars(200)
+    posterior = lines(train, level=0.3)
+    found = bt.importance(posterior, train, draws=200, progress=False).budget
+    draws, scaler = posterior.blocks[0].draws, posterior.scaler
+    z = (train.x - scaler.x_centre) / scaler.x_scale
+    flat = {name: v.reshape(-1, *v.shape[2:]).astype(float) for name, v in draws.items()}
+    mean = flat["intercept"][:, None] + np.einsum("skj,nj->snk", flat["slope"], z)
+    slope = flat["slope"].mean(axis=0) * scaler.delta_scale[:, None] / scaler.x_scale
+    slope[0, 0] += 1.0
+    scatter = (np.array([1.2, 0.5]) * scaler.delta_scale) ** 2
+    inputs = np.minimum(np.square(slope * train.x_err[:, None]).sum(axis=2), scatter)
+    model = mean.var(axis=0) * scaler.delta_scale**2
+    score = posterior.neighbours.score(train.x)
+    widened = posterior.calibration.at(score)[1] ** 2
+    assert widened[:, 0].max() > 1.5
+    parts = (model, 0 * model, inputs, scatter - inputs, (widened - 1) * (model + scatter))
+    for name, expected in zip(
+        ("model", "gaps", "inputs", "intrinsic", "calibration"), parts, strict=True
+    ):
+        np.testing.assert_allclose(found.sel(part=name), expected, rtol=1e-3, atol=1e-3)
+    assert 0.2 < float((inputs / scatter)[:, 0].mean()) < 0.9  # neither nothing nor capped
+
+
+def test_quoted_errors_bring_no_more_than_the_scatter(line):
+    train = stars(50)
+    large = dataclasses.replace(train, x_err=100 * train.x_err)
+    found = bt.importance(line, large, draws=200, progress=False).budget
+    np.testing.assert_allclose(found.sel(part="intrinsic", output="teff"), 0.0, atol=1e-6)
+    none = dataclasses.replace(train, x_err=np.full(train.x.shape, np.nan))
+    found = bt.importance(line, none, draws=200, progress=False).budget
+    np.testing.assert_array_equal(found.sel(part="inputs"), 0.0)
+
+
+# ---- groups and faults --------------------------------------------------------------------
+
+
+def test_a_group_is_one_player(line):
+    groups = {"star": ["teff", "fe_h"]}
+    found = bt.importance(line, groups=groups, draws=200, progress=False)
+    assert found.members == {"star": ("teff", "fe_h"), "logg": ("logg",), "jk": ("jk",)}
+    draws = found.draws.sel(target="correction").isel(draw=0, chain=0)
+    assert list(draws["player"].values) == ["star", "logg", "jk"]
+    slope = line.blocks[0].draws["slope"][0, 0].astype(float) * line.scaler.delta_scale[:, None]
+    for k in range(2):
+        truth = closed_form(slope[k], CORRELATION, [[0, 2], [1], [3]])
+        np.testing.assert_allclose(draws["shapley"][k], truth, atol=0.02 * truth.sum())
+
+
+@pytest.mark.parametrize(
+    ("groups", "words"),
+    [
+        ({"a": ["teff", "vmic"]}, "'a' names 'vmic', which is no input; inputs: teff, logg"),
+        ({"a": ["teff"], "b": ["teff"]}, "'teff' is in group 'a' and in 'b'; name it once"),
+        ({"a": []}, r"group 'a' is \[\]; give a list of inputs"),
+        ({"a": "teff"}, "group 'a' is 'teff'; give a list"),
+        ({"logg": ["teff"]}, "group 'logg' is also the name of an input; rename the group"),
+        ({"teff": ["logg"]}, "group 'teff' is also the name of an input; rename the group"),
+    ],
+)
+def test_a_wrong_group_is_refused(line, groups, words):
+    with pytest.raises(ValueError, match=words):
+        bt.importance(line, groups=groups, progress=False)
+
+
+def wide_model(count: int) -> bt.Posterior:
+    """Return a line of so many inputs."""
+    names = [f"in{j}" for j in range(count)]
+    inputs = tuple(bt.Input(name, name) for name in names)
+    spec = bt.Spec("wide", inputs, (bt.Output("out", "out"),))
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, count)), rng.normal(size=(60, 1))
+    nothing = np.full(x.shape, np.nan)
+    train = bt.Pairs(spec, x, nothing, y, nothing[:, :1], np.arange(60))
+    scaler = Scaler.learn(train)
+    draws = {
+        "intercept": np.zeros((1, 2, 1), np.float32),
+        "slope": np.ones((1, 2, 1, count), np.float32),
+        "log_scatter": np.zeros((1, 2, 1), np.float32),
+        "error_factor": np.ones((1, 2, 1), np.float32),
+    }
+    density = Density(
+        np.ones(1), np.zeros((1, count + 1)), np.eye(count + 1)[None], np.zeros((1, count), int)
+    )
+    return bt.Posterior(
+        spec, bt.Network(()), bt.Noise(dof=math.inf), scaler,
+        (BlockDraws(spec.blocks[0], draws, {}, {}),), density,
+        Neighbours.learn(x, tuple(range(count))), Calibration.identity(1),
+        Baseline.learn(train, scaler), x[:5], nothing[:5], {},
+    )  # fmt: skip
+
+
+def test_more_than_ten_players_are_refused_and_groups_help():
+    model = wide_model(11)
+    with pytest.raises(
+        ValueError, match=r"11 players .* more than the 10 .* join inputs, as with groups="
+    ):
+        bt.importance(model, progress=False)
+    members = _members(model, {"many": [f"in{j}" for j in range(8)]})
+    players = _players(model, model.blocks[0], members)
+    assert players == {"many": list(range(8)), "in8": [8], "in9": [9], "in10": [10]}
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [({"draws": 0}, "0 draws asked"), ({"stars": 0}, "stars is 0; give a whole number")],
+)
+def test_wrong_numbers_are_refused(line, settings, words):
+    with pytest.raises(ValueError, match=words):
+        bt.importance(line, progress=False, **settings)
+
+
+def test_stars_of_another_spec_are_refused(line, split):
+    with pytest.raises(ValueError, match="read them with the model's own spec"):
+        bt.importance(line, split[1], progress=False)
+
+
+# ---- a fitted model -----------------------------------------------------------------------
+
+
+SETTINGS = {"draws": 40, "stars": 256, "progress": False}
+
+
+@pytest.fixture(scope="module")
+def fitted(posterior, split) -> bt.Importance:
+    return bt.importance(posterior, split[1], **SETTINGS)
+
+
+def test_an_output_rests_on_what_its_network_sees(fitted):
+    share = fitted.draws["share"].isel(chain=0, draw=0).sel(target="correction")
+    assert np.isnan(share.sel(output="teff", player="rv"))
+    assert np.isfinite(share.sel(output="rv")).all()
+    change = fitted.draws["change"].isel(chain=0, draw=0).sel(target="full")
+    assert np.isnan(change.sel(output="logg", feature="rv error"))
+    assert np.isfinite(change.sel(output="rv")).all()
+    table = fitted.table()
+    assert not table.isna().to_numpy().any()
+    assert set(table[table["output"] == "teff"]["input"]) & {"rv", "rv error"} == set()
+    assert fitted.members["errors"] == tuple(
+        f"{name} error" for name in ("teff", "logg", "fe_h", "mg_fe", "jk", "rv")
+    )
+
+
+def test_slopes_are_those_of_finite_differences(posterior, split, fitted):
+    test = split[1]
+    step = 20.0
+    moved = [dataclasses.replace(test, x=test.x + s * np.eye(6)[0]) for s in (-step, step)]
+    low, high = (posterior.predict(pairs, kind="mean", draws=40) for pairs in moved)
+    expected = ((high - low) / (2 * step)).mean(axis=1)
+    slope = fitted.draws["slope"].sel(target="full", feature="teff")
+    slope = slope.stack(sample=("chain", "draw")).transpose("sample", "output").values
+    largest = np.abs(expected).max(axis=0)
+    np.testing.assert_allclose(slope / largest, expected / largest, atol=0.02)
+
+
+def test_the_same_seed_gives_the_same_numbers(posterior, fitted, split):
+    again = bt.importance(posterior, split[1], **SETTINGS)
+    assert again.draws.identical(fitted.draws)
+    assert again.budget.identical(fitted.budget)
+    other = bt.importance(posterior, split[1], seed=1, **SETTINGS)
+    assert not other.draws["share"].equals(fitted.draws["share"])
+    error = fitted.monte_carlo["share"]
+    means = [one.draws["share"].mean(("chain", "draw"), skipna=False) for one in (fitted, other)]
+    away = np.abs(means[0] - means[1]) / error
+    assert float(away.quantile(0.9)) < 4.0
+
+
+def test_the_budget_sums_to_the_catalogues_variance(posterior, split):
+    test = split[1].take(np.arange(80))
+    x, x_err = test.x.copy(), test.x_err.copy()
+    x[::4, 2], x_err[::4, 2] = np.nan, np.nan  # no metallicity
+    x_err[1::4, 1] = np.nan  # no error
+    gaps = dataclasses.replace(test, x=x, x_err=x_err)
+    numbers = np.array([[0.1, -0.2, 0.0, 0.1, 0.0], [0.1] * 5, [0.5] * 5, [0.5] * 5])
+    wider = dataclasses.replace(posterior, calibration=Calibration(*numbers))
+    found = bt.importance(wider, gaps, **SETTINGS).budget
+    for block in wider.blocks:
+        scale = wider.scaler.delta_scale[list(block.block.outputs)]
+        mine = found[:, list(block.block.outputs)]
+        for rows, mixture in wider.mixtures(block, x, x_err, SETTINGS["draws"]):
+            table = student.polynomial(np.asarray(mixture.dof))
+            catalogue = moments(mixture, table)  # what `translate` gives for stars like these
+            expected = (np.asarray(catalogue.sd).T * scale) ** 2
+            np.testing.assert_allclose(mine[rows].sum("part"), expected, rtol=1e-3)
+            stretch = wider.calibration.at(wider.neighbours.score(wider.gaps.expected(x, x_err)[0]))
+            widened = stretch[1][rows][:, list(block.block.outputs)] ** 2
+            model = mine[rows].sel(part=["model", "gaps"]).sum("part") * widened
+            expected = (np.asarray(catalogue.sd_model).T * scale) ** 2
+            np.testing.assert_allclose(model, expected, rtol=1e-3)
+    assert (found.sel(part=["model", "gaps", "inputs", "intrinsic"]) >= 0).all()
+    assert (found.sel(part="gaps")[2::4] == 0).all()
+    without = found.sel(output="fe_h", part="gaps").values[::4]
+    assert np.sqrt(without.mean()) > 0.1  # [Fe/H] itself is not known
+
+
+def test_a_star_without_any_input_has_no_budget(posterior):
+    # No such star can be among pairs; the model's probe stars are not checked.
+    x, x_err = posterior.probe_x.copy(), posterior.probe_x_err.copy()
+    x[3], x_err[3] = np.nan, np.nan
+    odd = dataclasses.replace(posterior, probe_x=x, probe_x_err=x_err)
+    found = bt.importance(odd, **SETTINGS)
+    assert np.isnan(found.budget[3]).all()
+    assert np.isfinite(np.delete(found.budget.values, 3, axis=0)).all()
+    assert np.isfinite(found.table()["mean"]).all()
+    nowhere = dataclasses.replace(odd, probe_x=np.full(x.shape, np.nan))
+    with pytest.raises(ValueError, match="no stars with any input; give pairs"):
+        bt.importance(nowhere, progress=False)
+
+
+def test_arviz_summarises_the_draws(fitted, tmp_path):
+    summary = arviz.summary(fitted.to_tree(), var_names=["explained"], kind="stats")
+    assert len(summary) == 10
+    fitted.to_tree().to_netcdf(tmp_path / "i.nc", engine="h5netcdf")
+
+
+def test_everything_is_ready_for_json(fitted):
+    sheet = json.loads(json.dumps(fitted.to_dict(), allow_nan=False))
+    assert sheet["units"]["outputs"]["teff"] == "K"
+    row = sheet["table"][0]
+    assert row["lower_95"] < row["lower_68"] < row["mean"] < row["upper_68"] < row["upper_95"]
+    total = sum(sheet["budget"]["logg"].values())
+    assert total == pytest.approx(float(fitted.mean_budget.sel(output="logg").sum()))
+
+
+def test_text_ranks_the_players_and_splits_the_errors(found, fitted):
+    lines = str(found).splitlines()
+    assert lines[0].startswith("teff [K]: the correction varies by ")
+    assert lines[1].split()[:3] == ["player", "share", "95"]
+    order = [line.split()[0] for line in lines[2:6]]
+    share = found.draws["share"].sel(target="correction", output="teff").mean(("chain", "draw"))
+    assert order == [str(name) for name in share.sortby(-share)["player"].values]
+    assert lines[2].split()[1] == f"{100 * float(share.max()):.1f}%"
+    assert lines[-3].split() == [
+        "error", "budget", "sd", "model", "gaps", "inputs", "intrinsic", "calibration",
+    ]  # fmt: skip
+    assert "\n  rv  " in str(fitted).split("rv [km/s]:")[1]
+
+
+# ---- the truth ----------------------------------------------------------------------------
+
+
+def true_correction(star_like: np.ndarray) -> np.ndarray:
+    """Return B minus A (N, 5) for what A gives without noise, of stars that are no clump stars."""
+    star = star_like.copy()
+    for _ in range(30):  # the star whose value A gives
+        star = 0.5 * (star + star_like - systematics(star, np.zeros(len(star), dtype=bool)))
+    return -systematics(star, np.zeros(len(star), dtype=bool))
+
+
+@pytest.mark.slow
+def test_ranks_are_those_of_the_truth():
+    """Ranks of Shapley effects that the intervals separate, where A has hardly any noise."""
+    quiet = dict.fromkeys(("teff", "logg", "fe_h", "mg_fe", "jk", "rv"), 0.02)
+    pair = bt.simulate(1500, 0, seed=5, binary_fraction=0.0, error_factors=quiet)
+    outputs = [0, 2, 3]  # A treats log g of the clump differently, and no input names it
+    spec = dataclasses.replace(
+        pair.spec, inputs=pair.spec.inputs[:5], outputs=[pair.spec.outputs[k] for k in outputs]
+    )
+    both = pair.pairs
+    arrays = (both.x[:, :5], both.x_err[:, :5], both.y[:, outputs], both.y_err[:, outputs])
+    posterior = bt.fit(
+        bt.Pairs(spec, *arrays, both.ids),
+        method=bt.MCLMC(chains=2, steps=1000, warm_steps=600),
+        network=bt.Network((16,)),
+        calibrate=False,
+        progress=False,
+    )
+    found = bt.importance(posterior, stars=2048, draws=40, progress=False)
+
+    def function(z: np.ndarray) -> np.ndarray:
+        x = posterior.scaler.x_centre + z[:, :5] * posterior.scaler.x_scale
+        x[:, 4] = 0.0  # the velocity's place, which nothing but its own offset needs
+        return true_correction(x)[:, outputs].T
+
+    players = [[0], [1], [2], [3], [4], list(range(5, 10))]
+    population = Population.of(posterior.density, range(10))
+    truth = effects(function, population, players, size=256)
+    share = (truth.shapley.mean(axis=0) / truth.variance.mean(axis=0)).T
+    mine = found.draws["share"].sel(target="correction")
+    low, high = mine.quantile([0.025, 0.975], ("chain", "draw")).values
+    error = 2 * found.monte_carlo["share"].sel(target="correction").values
+    separated = 0
+    for k, name in enumerate(spec.output_names):
+        print(name, *mine["player"].values, share[k], mine.mean(("chain", "draw")).values[k])
+        for i, j in itertools.permutations(range(len(players)), 2):
+            # By the posterior's interval, and by the Monte-Carlo errors of both estimates.
+            if low[k, i] - high[k, j] > 2 * (error[k, i] + error[k, j]):
+                separated += 1
+                assert share[k, i] > share[k, j], (name, i, j)
+    print(f"{separated} of 45 pairs of effects separated")
+    assert separated >= 20
