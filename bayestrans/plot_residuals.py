@@ -39,7 +39,7 @@ def residuals(posterior: Posterior, pairs: Pairs) -> Figure:
         value even perfect residuals tilt), with the running median and the
         central 68 % and 95 % of the stars.
     """
-    mean, before, after = _differences(posterior, pairs)
+    mean, before, after = differences(posterior, pairs)
     outputs = posterior.spec.outputs
     figure = Figure(figsize=(PAGE, 0.6 + 1.35 * len(outputs)), layout="constrained")
     grid = np.atleast_2d(figure.subplots(len(outputs), 2, sharey="row", sharex="row"))
@@ -79,8 +79,15 @@ def residuals_by_input(posterior: Posterior, pairs: Pairs, output: str) -> Figur
     names = posterior.spec.output_names
     if output not in names:
         raise ValueError(f"no output {output!r}; the model has {', '.join(names)}")
-    k = names.index(output)
-    before, after = _differences(posterior, pairs)[1:]
+    return draw_by_input(posterior, pairs, differences(posterior, pairs), names.index(output))
+
+
+def draw_by_input(
+    posterior: Posterior, pairs: Pairs, found: tuple[Floats, Floats, Floats], k: int
+) -> Figure:
+    """Draw `residuals_by_input` of output ``k`` from what `differences` returned."""
+    before, after = found[1:]
+    output = posterior.spec.outputs[k]
     shown = next(b.block.inputs for b in posterior.blocks if k in b.block.outputs)
     figure, grid = _input_grid(len(shown), posterior.spec.corrects[k] >= 0)
     limits = _frame_of(before[:, k], after[:, k])
@@ -92,12 +99,11 @@ def residuals_by_input(posterior: Posterior, pairs: Pairs, output: str) -> Figur
             axis.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
             frame(axis)
         axes[-1].set_xlabel(label(item.name, item.unit), fontsize=STYLE["labelsize"])
-    unit = posterior.spec.outputs[k].unit
-    figure.supylabel(label(output, unit, r"$\Delta$"), fontsize=STYLE["labelsize"])
+    figure.supylabel(label(output.name, output.unit, r"$\Delta$"), fontsize=STYLE["labelsize"])
     return figure
 
 
-def _differences(posterior: Posterior, pairs: Pairs) -> tuple[Floats, Floats, Floats]:
+def differences(posterior: Posterior, pairs: Pairs) -> tuple[Floats, Floats, Floats]:
     """Return predicted means and the residuals before and after translation, each (N, K)."""
     mean = posterior.predict(pairs, kind="mean").mean(axis=0)
     corrects = np.array(posterior.spec.corrects)

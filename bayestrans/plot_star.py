@@ -34,7 +34,7 @@ LEAST_DRAWS = 5000
 MARKS: dict[str, dict[str, Any]] = {
     "survey A": {"color": COLOURS[1], "marker": "s", "ls": "--"},
     "survey B, measured": {"color": COLOURS[2], "marker": "o", "ls": "-"},
-    "true": {"color": "black", "marker": "*", "ls": ":"},
+    "true": {"color": "black", "marker": "D", "ls": ":"},
 }
 
 
@@ -106,20 +106,21 @@ def _one(
     y_err: Floats | None,
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """Return one star's inputs and errors (1, D) and B's values and errors (K,)."""
+    wide, tall = len(posterior.spec.inputs), len(posterior.spec.outputs)
     if isinstance(x, Pairs):
         posterior.check_spec(x.spec)
         if len(x) != 1:
             raise ValueError(f"{len(x)} stars given; choose one, such as pairs.take([0])")
+        inputs: Floats = x.x
+        errors: Floats | None = x.x_err
         y, y_err = x.y[0] if y is None else y, x.y_err[0] if y_err is None else y_err
-        x, x_err = x.x[0], x.x_err[0]
-    wide, tall = len(posterior.spec.inputs), len(posterior.spec.outputs)
-    inputs = _row(x, wide, "x")[None]
-    errors = None if x_err is None else _row(x_err, wide, "x_err")[None]
+    else:
+        inputs = _row(x, wide, "x")[None]
+        errors = None if x_err is None else _row(x_err, wide, "x_err")[None]
     nothing = np.full(tall, np.nan)
-    measured = nothing if y is None else _row(y, tall, "y")
     return (
         *posterior.check_inputs(inputs, errors),
-        measured,
+        nothing if y is None else _row(y, tall, "y"),
         nothing if y_err is None else _row(y_err, tall, "y_err"),
     )
 
