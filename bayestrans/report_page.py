@@ -299,7 +299,7 @@ def _part(part: Part) -> str:
 
 def _picture(part: Picture) -> str:
     stream = io.BytesIO()
-    part.figure.savefig(stream, format="png", dpi=DPI, pil_kwargs={"optimize": True})
+    part.figure.savefig(stream, format="png", dpi=DPI)
     data = base64.b64encode(stream.getvalue()).decode("ascii")
     width = round(part.figure.get_size_inches()[0] * SHOWN)
     return (
