@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .neighbours import CLASSES
 from .pairs import Pairs
 from .plot_style import COLOURS, PAGE, REVERSED, STYLE, frame, label
-from .posterior import Posterior
+from .posterior import CHUNK, Posterior
 from .predictive import draw_noise
 
 Floats = NDArray[np.float64]
@@ -134,21 +134,16 @@ def _row(values: Floats, wide: int, name: str) -> Floats:
 
 def _sample(posterior: Posterior, x: Floats, x_err: Floats, seed: int) -> Floats:
     """Return draws (S, K): all of the model's, each with several draws of the noise."""
-    times = -(-LEAST_DRAWS // posterior.n_draws)
-    keys = jax.random.bits(jax.random.key(seed), (times, 2))
+    times = min(CHUNK, -(-LEAST_DRAWS // posterior.n_draws))
+    keys = jax.random.bits(jax.random.key(seed), (CHUNK, 2))
     delta = np.full((posterior.n_draws, times, len(posterior.spec.outputs)), np.nan)
     for block in posterior.blocks:
         outputs = list(block.block.outputs)
         place = jax.random.fold_in(jax.random.key(seed), outputs[0])
-        for _, predictive in posterior.mixtures(block, x, x_err):
-            # The chunk is filled up with copies of the star: one suffices.
-            location, scale = (
-                jnp.repeat(part[:, :, :1], times, axis=2)
-                for part in (predictive.location, predictive.scale)
-            )
-            copies = predictive._replace(location=location, scale=scale)
-            drawn = draw_noise(copies, jnp.zeros((len(outputs), times)), keys, place)
-            delta[:, :, outputs] = np.swapaxes(drawn, 1, 2)
+        # A chunk is filled up with copies of its only star, which become other draws.
+        for _, copies in posterior.mixtures(block, x, x_err):
+            drawn = draw_noise(copies, jnp.zeros((len(outputs), CHUNK)), keys, place)
+            delta[:, :, outputs] = np.swapaxes(drawn[:, :, :times], 1, 2)
     expected = posterior.gaps.expected(x, x_err)[0]
     sample = posterior.scaler.restore(expected, delta.reshape(-1, 1, delta.shape[2]))
     return np.asarray(sample[:, 0])

@@ -108,7 +108,7 @@ def _gaps(posterior: Posterior) -> str:
 
 def _facts(posterior: Posterior) -> list[tuple[str, str]]:
     record, network, noise = posterior.record, posterior.network, posterior.noise
-    widths = " \u00d7 ".join(map(str, network.hidden)) or "none: a linear map"
+    widths = ", ".join(map(str, network.hidden)) or "none: a linear map"
     dof = "learned" if noise.dof is None else f"fixed at {noise.dof:g}"
     known = "learned from the inputs" if noise.scatter is None else "known"
     together = "with correlations" if noise.correlated else "without correlations"
@@ -117,7 +117,7 @@ def _facts(posterior: Posterior) -> list[tuple[str, str]]:
     return [
         ("training stars", str(record.get("stars", len(posterior.neighbours.points)))),
         ("networks", ", ".join(block.block.name for block in posterior.blocks)),
-        ("hidden layers", f"{widths}, {network.activation}"),
+        ("hidden layers", f"{widths} ({network.activation})"),
         ("scatter", f"Student-t, {known}, degrees of freedom {dof}, {together}"),
         ("method", str(record.get("method", "not recorded"))),
         ("posterior draws", str(posterior.n_draws)),
@@ -134,10 +134,10 @@ def convergence(material: Material) -> Section:
     """Say whether the sampler can be believed."""
     rows, settings = [], []
     for name, block in material.diagnosis.blocks.items():
-        numbers = [f"{block.rhat[p]:.3f}" for p in ("50", "90")]
-        numbers += [f"{ess[p]:.0f}" for ess in (block.ess_bulk, block.ess_tail) for p in ess]
+        numbers = [number(block.rhat[p], ".3f") for p in ("50", "90")]
+        numbers += [number(ess[p], ".0f") for ess in (block.ess_bulk, block.ess_tail) for p in ess]
         verdict = "warned" if block.warnings else "good"
-        rows.append((name, *numbers, f"{block.mode_spread:.2f}", verdict))
+        rows.append((name, *numbers, number(block.mode_spread, ".2f"), verdict))
         said = (
             f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in block.tuning.items()
         )

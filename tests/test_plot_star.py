@@ -100,6 +100,7 @@ def test_the_draws_are_those_of_the_posterior(posterior, one):
     np.testing.assert_array_equal(found, _sample(posterior, one.x, one.x_err, seed=1))
 
 
+@pytest.mark.slow  # completions are compiled by themselves
 def test_a_star_with_a_gap_given_as_numbers_with_its_truth(posterior, one):
     x = one.x[0].copy()
     x[1] = np.nan
