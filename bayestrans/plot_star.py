@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator
 from numpy.typing import NDArray
 
 from .neighbours import CLASSES
@@ -220,15 +220,22 @@ def _turn(grid: NDArray, names: list[str]) -> None:
     for i, name in enumerate(names):
         for axis in grid[i, : i + 1]:
             frame(axis)
-            # Labels at the ends would run into those of the next panel.
-            axis.xaxis.set_major_locator(MaxNLocator(4, prune="both"))
+            axis.xaxis.set_major_locator(_inner_ticks(*axis.get_xlim()))
             if axis is not grid[i, i]:
-                axis.yaxis.set_major_locator(MaxNLocator(4, prune="both"))
+                axis.yaxis.set_major_locator(_inner_ticks(*axis.get_ylim()))
         if name in REVERSED:
             for axis in grid[i, :i]:
                 axis.invert_yaxis()
             for axis in grid[i:, i]:
                 axis.invert_xaxis()
+
+
+def _inner_ticks(*ends: float) -> FixedLocator:
+    """Return ticks away from the ends, where labels run into those of the next panel."""
+    low, high = sorted(ends)
+    edge = 0.1 * (high - low)
+    ticks = MaxNLocator(4).tick_values(low, high)
+    return FixedLocator([tick for tick in ticks if low + edge < tick < high - edge])
 
 
 def _legend(

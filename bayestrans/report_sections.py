@@ -6,6 +6,7 @@ To add one, write such a function and put it into `SECTIONS`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -167,18 +168,6 @@ def calibration(material: Material) -> Section:
         said = "This model was not calibrated on regions of the training stars held out in turn."
         return Section("calibration", title, (said,))
     sparse, outside = posterior.neighbours.thresholds
-    levels = [name for name in regions["random"]["before"] if name != "nll"]
-    rows = [
-        (
-            f"{name}, {which}",
-            str(found["n"]),
-            number(found[which]["nll"], ".3f"),
-            *(percent(found[which][level]) for level in levels),
-        )
-        for name, found in regions.items()
-        if found["n"]
-        for which in ("before", "after")
-    ]
     share, stretch = posterior.calibration.at(np.array(SCORES))
     head = ("support", *(f"{s:g}" for s in SCORES))
     names = posterior.spec.output_names
@@ -195,15 +184,31 @@ def calibration(material: Material) -> Section:
             "learned how far to stretch its errors and to go over to linear regression, as a "
             "function of the support: 1 at the usual spacing of training stars, larger where "
             f"they are rarer. Stars are sparse from {sparse:.2f} and outside from {outside:.2f}.",
-            Sheet(
-                "Held-out stars before and after what was learned without them: stars times "
-                "outputs, NLL of each output, and the share inside central intervals",
-                ("", "n", "NLL", *(within(level) for level in levels)),
-                rows,
-            ),
+            _regions(regions),
             Sheet("Factor on the errors, by support", head, stretches),
             Sheet("Share of the network in the mean; the rest is linear", head, shares),
         ),
+    )
+
+
+def _regions(regions: dict[str, Any]) -> Sheet:
+    levels = [name for name in regions["random"]["before"] if name != "nll"]
+    rows = [
+        (
+            f"{name}, {which}",
+            str(found["n"]),
+            number(found[which]["nll"], ".3f"),
+            *(percent(found[which][level]) for level in levels),
+        )
+        for name, found in regions.items()
+        if found["n"]
+        for which in ("before", "after")
+    ]
+    return Sheet(
+        "Held-out stars before and after what was learned without them: stars times outputs, NLL "
+        "of each output, and the share inside central intervals",
+        ("", "n", "NLL", *(within(level) for level in levels)),
+        rows,
     )
 
 

@@ -50,6 +50,9 @@ def test_axes_have_labels_with_units_and_run_as_in_a_kiel_diagram(figure, poster
         assert grid[-1, k].get_xlabel() == plot.label(output.name, output.unit)
         low, high = grid[-1, k].get_xlim()
         assert (low > high) == (output.name in ("teff", "logg"))
+        shown = [t for t in grid[-1, k].get_xticks() if min(low, high) < t < max(low, high)]
+        assert 2 <= len(shown) <= 5
+        assert all(text.get_text() for text in grid[-1, k].get_xticklabels())
         if k:
             assert grid[k, 0].get_ylabel() == plot.label(output.name, output.unit)
             assert grid[k, 0].get_ylim() == grid[-1, k].get_xlim()
