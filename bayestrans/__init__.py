@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .pairs import Pairs, PairsError
     from .posterior import Posterior, predict
     from .presets import survey
+    from .report import report
     from .sample import NUTS, SVI, Ensemble, SamplingWarning
     from .simulate import SurveyPair, simulate
     from .spec import Input, Output, Spec, SpecError
@@ -80,6 +81,7 @@ __all__ = [
     "pair",
     "predict",
     "read_pairs",
+    "report",
     "simulate",
     "support",
     "survey",
@@ -108,6 +110,7 @@ _HOMES = {
         "pairs": "Pairs PairsError",
         "posterior": "Posterior predict",
         "presets": "survey",
+        "report": "report",
         "sample": "NUTS SVI Ensemble SamplingWarning",
         "simulate": "SurveyPair simulate",
         "spec": "Input Output Spec SpecError",

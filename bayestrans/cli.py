@@ -71,6 +71,13 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_importance(_command(commands, "importance", "say what a translation rests on"))
 
+    one = _command(commands, "report", "write one page about a model: warnings, scores, pictures")
+    one.add_argument("model", help="model file (.nc)")
+    one.add_argument("--out", required=True, help="folder for report.html")
+    one.add_argument("--pairs", help="table of held-out common stars, to score the model on")
+    one.add_argument("--catalogue", help="a catalogue that the model has translated")
+    one.add_argument("--overwrite", action="store_true", help="replace an earlier report")
+
     one = _command(commands, "demo", "do the main job on simulated surveys")
     one.add_argument("--out", default="demo", help="folder (default: demo)")
     one.add_argument("--seed", type=int, default=1)

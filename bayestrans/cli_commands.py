@@ -23,6 +23,7 @@ from .load import load
 from .mclmc import MCLMC
 from .network import Network
 from .parts import interrupted
+from .report import check_report, report
 from .sample import NUTS, SVI, Ensemble, Method
 from .spec import Spec
 from .store import check_target
@@ -222,6 +223,24 @@ def _write_importance(found: Importance, target: Path) -> None:
         figure = {"importance": plot.importance, "error_budget": plot.error_budget}[target.stem]
         with whole(target) as partial:
             figure(found).savefig(partial, dpi=200, format="png")
+
+
+def run_report(options: argparse.Namespace) -> int:
+    """Write one page about a model."""
+    given = [path for path in (options.pairs, options.catalogue) if path is not None]
+    path = check_report(options.out, overwrite=options.overwrite)
+    refuse_inputs(path, options.model, *given)
+    posterior = load(options.model)
+    pairs = None if options.pairs is None else read_pairs(options.pairs, posterior.spec)
+    written = report(
+        posterior,
+        options.out,
+        pairs=pairs,
+        catalogue=options.catalogue,
+        overwrite=options.overwrite,
+    )
+    print(f"wrote {written}")
+    return 0
 
 
 def run_demo(options: argparse.Namespace) -> int:

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
+from arviz_stats import ecdf_utils
 from astropy.table import Table
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy import stats
 
 from .evaluate import Evaluation
 from .neighbours import CLASSES
-from .pairs import Pairs
 from .plot_importance import error_budget, importance
+from .plot_residuals import residuals, residuals_by_input
+from .plot_star import star
 from .plot_style import (
     CLASS_STYLES,
     COLOURS,
     COLUMN,
     GREY,
-    PAGE,
     STYLE,
     check_columns,
     class_names,
@@ -34,8 +37,6 @@ from .plot_style import (
     symbol,
 )
 from .plot_support import training_coverage, width_by_support
-from .posterior import Posterior
-from .spec import Output
 
 Floats = NDArray[np.float64]
 
@@ -46,7 +47,10 @@ __all__ = [
     "importance",
     "kiel",
     "label",
+    "pit_ecdf",
     "residuals",
+    "residuals_by_input",
+    "star",
     "symbol",
     "training_coverage",
     "width_by_support",
@@ -55,95 +59,11 @@ __all__ = [
 #: Fewer stars of a class say too little to draw a line.
 LEAST_STARS = 30
 
+#: Samples of a uniform law from which the simultaneous band of `pit_ecdf` is found.
+BAND_SAMPLES = 1000
 
-def residuals(posterior: Posterior, pairs: Pairs) -> Figure:
-    """Show held-out differences between the surveys before and after translation.
-
-    Parameters
-    ----------
-    posterior : Posterior
-    pairs : Pairs
-        Stars that were not used in the fit.
-
-    Returns
-    -------
-    Figure
-        One row per output, measured B minus A on the left and minus the
-        translation on the right, against the prediction (against the measured
-        value even perfect residuals tilt), with the running median and the
-        central 68 % and 95 % of the stars.
-    """
-    mean = posterior.predict(pairs, kind="mean").mean(axis=0)
-    outputs = posterior.spec.outputs
-    figure = Figure(figsize=(PAGE, 0.6 + 1.35 * len(outputs)), layout="constrained")
-    grid = np.atleast_2d(figure.subplots(len(outputs), 2, sharey="row", sharex="row"))
-    for k, output in enumerate(outputs):
-        column = posterior.spec.corrects[k]
-        after = pairs.y[:, k] - mean[:, k]
-        before = pairs.y[:, k] - pairs.x[:, column] if column >= 0 else None
-        _residual_row(grid[k], output, mean[:, k], before, after)
-    grid[0, 0].set_title("before: B $-$ A", fontsize=STYLE["labelsize"])
-    grid[0, 1].set_title("after: B $-$ translated A", fontsize=STYLE["labelsize"])
-    return figure
-
-
-def _residual_row(
-    axes: Sequence[Axes], output: Output, place: Floats, before: Floats | None, after: Floats
-) -> None:
-    shown = after if before is None else np.concatenate([before, after])
-    # Binaries would flatten everything else: they are off the page, and counted on it.
-    shown = shown[np.isfinite(shown)] if np.isfinite(shown).any() else np.array([-1.0, 1.0])
-    middle = float(np.median(shown))
-    reach = 5.0 * float(stats.median_abs_deviation(shown, scale="normal"))
-    limits = (middle - reach, middle + reach)
-    for axis, values in zip(axes, (before, after), strict=True):
-        if values is None or not np.isfinite(values).any():
-            text = "no value in A" if values is None else "no values"
-            axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center", fontsize=7)
-        else:
-            _scatter_with_bands(axis, place, values, limits)
-        axis.axhline(0, color="black", lw=0.6)
-        axis.set_ylim(*limits)
-        axis.set_xlim(*np.nanpercentile(place, [0.2, 99.8]))
-        axis.set_xlabel(label(output.name, output.unit, "predicted "), fontsize=STYLE["labelsize"])
-        frame(axis)
-        if output.name == "teff":
-            axis.set_xlim(*axis.get_xlim()[::-1])
-    axes[0].set_ylabel(label(output.name, output.unit, r"$\Delta$"), fontsize=STYLE["labelsize"])
-
-
-def _scatter_with_bands(
-    axis: Axes, place: Floats, values: Floats, limits: tuple[float, float]
-) -> None:
-    seen = np.isfinite(values) & np.isfinite(place)
-    place, values = place[seen], values[seen]
-    axis.scatter(place, values, s=2, color=GREY, alpha=0.35, linewidths=0, rasterized=True)
-    centres, bands = _running(place, values)
-    axis.fill_between(centres, bands[0], bands[4], color=COLOURS[0], alpha=0.15, lw=0)
-    axis.fill_between(centres, bands[1], bands[3], color=COLOURS[0], alpha=0.3, lw=0)
-    axis.plot(centres, bands[2], color=COLOURS[0], lw=1.3)
-    spread = stats.median_abs_deviation(values, scale="normal")
-    hidden = int(((values < limits[0]) | (values > limits[1])).sum())
-    text = rf"median {np.median(values):+.2g}, $\sigma_\mathrm{{MAD}}$ {spread:.2g}"
-    text += f" ({hidden} beyond the frame)" if hidden else ""
-    axis.text(
-        0.02,
-        0.95,
-        text,
-        transform=axis.transAxes,
-        va="top",
-        fontsize=6.5,
-        bbox={"facecolor": "white", "alpha": 0.8, "lw": 0, "pad": 1},
-    )
-
-
-def _running(place: Floats, values: Floats) -> tuple[Floats, Floats]:
-    """Return quantiles of the values in bins of equally many stars along ``place``."""
-    order = np.argsort(place)
-    bins = np.array_split(order, min(len(order), max(3, min(15, len(order) // 30))))
-    centres = np.array([np.median(place[rows]) for rows in bins])
-    levels = [2.5, 16, 50, 84, 97.5]
-    return centres, np.array([np.percentile(values[rows], levels) for rows in bins]).T
+#: Scores of support at which the colour bar of `kiel` may be labelled.
+SUPPORT_TICKS = (0.5, 1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 500, 1000)
 
 
 def coverage(evaluation: Evaluation, names: Sequence[str]) -> Figure:
@@ -193,6 +113,61 @@ def coverage(evaluation: Evaluation, names: Sequence[str]) -> Figure:
         axis.set_xlim(0, 1)
     upper.set_ylim(0, 1)
     return figure
+
+
+def pit_ecdf(evaluation: Evaluation, names: Sequence[str]) -> Figure:
+    """Show how far the ranks of the measured values are from those of a calibrated model.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+    names : sequence of str
+        The outputs, in the order of ``evaluation.pit``.
+
+    Returns
+    -------
+    Figure
+        One panel per output: the share of the stars whose measured value has at
+        most this predictive probability below it, minus the share that should.
+        The curve of a calibrated model stays within the band everywhere with
+        95 % probability (Säilynoja et al. 2022, Stat. Comput. 32, 32). Above
+        zero on the left and below on the right, errors are too narrow; the other
+        way round, too wide; on one side of zero throughout, predictions are
+        biased: too low where the curve lies below zero.
+    """
+    figure, panels = panel_grid(len(names), 1.9, sharex=True)
+    place = np.linspace(0, 1, 201)[1:-1]
+    for k, (axis, name) in enumerate(zip(panels, names, strict=True)):
+        pit = evaluation.pit[:, k]
+        pit = pit[np.isfinite(pit)]
+        if len(pit):
+            low, high = (edge - place for edge in _uniform_band(len(pit), place))
+            axis.fill_between(place, low, high, color=GREY, alpha=0.25, lw=0)
+            found = ecdf_utils.compute_ecdf(pit, place) - place
+            axis.plot(place, found, color=COLOURS[0], lw=1.2)
+            reach = 1.15 * np.abs([low, high, found]).max()
+            axis.set_ylim(-reach, reach)
+            axis.yaxis.set_major_locator(MaxNLocator(5))
+        axis.axhline(0, color="black", lw=0.6)
+        axis.set_xlim(0, 1)
+        axis.set_title(f"{symbol(name)}: {len(pit)} stars", fontsize=8, pad=3)
+        frame(axis)
+    figure.supxlabel("predictive probability below the measured value (PIT)", fontsize=8)
+    figure.supylabel("share of stars $-$ nominal", fontsize=8)
+    return figure
+
+
+@cache
+def _band_probability(count: int) -> float:
+    """Return the pointwise probability of a band that holds everywhere with 95 %."""
+    place, rng = np.linspace(0, 1, 201)[1:-1], np.random.default_rng(0)
+    found = ecdf_utils.simulate_confidence_bands(count, 1, place, 0.95, BAND_SAMPLES, rng)
+    return float(found)
+
+
+def _uniform_band(count: int, place: Floats) -> tuple[Floats, Floats]:
+    """Return the simultaneous 95 % band of the distribution function of uniform numbers."""
+    return ecdf_utils.get_pointwise_confidence_band(_band_probability(count), count, place)
 
 
 def coverage_by_support(evaluation: Evaluation) -> Figure:
@@ -277,13 +252,15 @@ def kiel(catalogue: Table, teff: str = "teff_mean", logg: str = "logg_mean") -> 
     axis = figure.subplots()
     rows = np.flatnonzero(~outside & np.isfinite(x + y))
     rows = rows[np.argsort(score[rows])]
+    # A few odd stars must not take the colours from all the others.
+    top = max(2.0, float(np.percentile(score[rows], 99))) if len(rows) else 2.0
     dots = axis.scatter(
         x[rows],
         y[rows],
         c=score[rows],
         s=2,
         cmap="viridis",
-        norm=LogNorm(0.5, 2.5),
+        norm=LogNorm(SUPPORT_TICKS[0], top),
         linewidths=0,
         rasterized=True,
     )
@@ -301,7 +278,8 @@ def kiel(catalogue: Table, teff: str = "teff_mean", logg: str = "logg_mean") -> 
     )
     bar = figure.colorbar(dots, ax=axis, extend="both", pad=0.02)
     bar.set_label("support (1: usual spacing; larger: sparser)", fontsize=STYLE["labelsize"])
-    bar.set_ticks([0.5, 1, 2], labels=["0.5", "1", "2"])
+    ticks = [tick for tick in SUPPORT_TICKS if tick <= top]
+    bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
     bar.ax.tick_params(labelsize=STYLE["ticksize"])
     bar.ax.minorticks_off()
     share = f"outside: {known.sum()} of {len(x)} stars"

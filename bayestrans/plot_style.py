@@ -49,14 +49,19 @@ STYLE = {"labelsize": 8, "ticksize": 7}
 
 def symbol(name: str) -> str:
     """Return the customary symbol of a quantity, or its name."""
-    return SYMBOLS.get(name, name.replace("_", " "))
+    return SYMBOLS.get(name) or _literal(name.replace("_", " "))
 
 
 def label(name: str, unit: str, before: str = "") -> str:
     """Return an axis label with its unit."""
     unit = unit or ("dex" if name in DEX else "")
-    unit = unit.replace(" / ", "/").replace("km/s", r"km s$^{-1}$")
+    unit = _literal(unit.replace(" / ", "/")).replace("km/s", r"km s$^{-1}$")
     return f"{before}{symbol(name)}" + (f" [{unit}]" if unit else "")
+
+
+def _literal(text: str) -> str:
+    """Return a user's text so that nothing in it is taken for mathematics."""
+    return text.replace("$", r"\$")
 
 
 def frame(axis: Axes) -> None:

@@ -51,7 +51,12 @@ LEAST_IN_BIN = 15
 
 
 def training_coverage(
-    posterior: Posterior, stars: Source | Pairs | Floats, *, points: int = 3000, seed: int = 0
+    posterior: Posterior,
+    stars: Source | Pairs | Floats,
+    *,
+    points: int = 3000,
+    seed: int = 0,
+    called: str = "stars of the catalogue",
 ) -> Figure:
     """Show the inputs of a catalogue over those of the training stars.
 
@@ -64,6 +69,8 @@ def training_coverage(
         How many of them to draw, chosen at random.
     seed : int
         Of that choice.
+    called : str
+        What the stars are called in the legend.
 
     Returns
     -------
@@ -97,7 +104,7 @@ def training_coverage(
         "beyond the frames": int(((values < low) | (values > high)).any(axis=1).sum()),
         "drawn as points": len(shown) if len(shown) < len(values) else 0,
     }
-    _corner_legend(figure, len(training), len(x), classes, notes)
+    _corner_legend(figure, len(training), len(x), called, classes, notes)
     return figure
 
 
@@ -203,11 +210,11 @@ def _class_points(axis: Axes, x: Floats, y: Floats, classes: Labels) -> None:
 
 
 def _corner_legend(
-    figure: Figure, training: int, total: int, classes: Labels, notes: dict[str, int]
+    figure: Figure, training: int, total: int, called: str, classes: Labels, notes: dict[str, int]
 ) -> None:
     handles: list[Any] = [
         Patch(facecolor=GREY, alpha=0.4, label=f"{training} training stars"),
-        Line2D([], [], color="black", lw=0.9, label=f"{total} stars of the catalogue:"),
+        Line2D([], [], color="black", lw=0.9, label=f"{total} {called}:"),
     ]
     for name in CLASSES:
         style, count = CLASS_STYLES[name], int((classes == name).sum())
@@ -320,10 +327,13 @@ def _class_lines(axis: Axes, starts: dict[str, float]) -> None:
         if not low < start < high:
             continue
         axis.axvline(start, color=CLASS_STYLES[name]["color"], ls=CLASS_STYLES[name]["ls"], lw=0.9)
+        # Near the right edge there is room on the left only.
+        late = np.log(high / start) < 0.1 * np.log(high / low)
         axis.annotate(
             name,
             (start, 0.97),
-            (2, 0),
+            (-2 if late else 2, 0),
+            ha="right" if late else "left",
             xycoords=axis.get_xaxis_transform(),
             textcoords="offset points",
             rotation=90,

@@ -18,8 +18,9 @@ LEVELS = (
     "parts thin summary shapley attribution",
     "posterior answers load store sample mclmc refits calibrate written hats sensitivity budget",
     "infer support diagnose evaluate importance translate",
-    "plot plot_style plot_support plot_importance report cli cli_commands cli_surveys demo "
-    "__main__ __init__",
+    "plot plot_importance plot_residuals plot_star plot_style plot_support report report_page "
+    "report_scores report_sections report_verdicts cli cli_commands cli_surveys demo __main__ "
+    "__init__",
 )
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names.split()}
 SIBLINGS = 3  # modules of this level never import one another

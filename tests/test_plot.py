@@ -175,6 +175,46 @@ def test_residuals_of_an_output_that_no_star_has(posterior, split):
     assert f"median {np.median(y[:, 0] - split[1].x[:, 0]):+.2g}" in texts(figure.axes[0])
 
 
+def test_residuals_by_input_show_each_input_of_the_network(posterior, split):
+    _, test = split
+    mean = posterior.predict(test, kind="mean").mean(axis=0)
+    for k, name in ((0, "teff"), (4, "rv")):
+        block = next(b.block for b in posterior.blocks if k in b.block.outputs)
+        figure = plot.residuals_by_input(posterior, test, name)
+        assert figure.get_supylabel() == plot.label(
+            name, posterior.spec.outputs[k].unit, r"$\Delta$"
+        )
+        labelled = [axis for axis in figure.axes if axis.get_xlabel()]
+        assert len(figure.axes) == 2 * len(labelled) == 2 * len(block.inputs)
+        drawn = [np.asarray(axis.collections[0].get_offsets()) for axis in figure.axes]
+        before, after = (
+            test.y[:, k] - test.x[:, posterior.spec.corrects[k]],
+            test.y[:, k] - mean[:, k],
+        )
+        for j in block.inputs:
+            item = posterior.spec.inputs[j]
+            (below,) = [a for a in labelled if a.get_xlabel() == plot.label(item.name, item.unit)]
+            np.testing.assert_array_equal(
+                below.collections[0].get_offsets(), np.column_stack([test.x[:, j], after])
+            )
+            above = np.column_stack([test.x[:, j], before])
+            assert any(np.array_equal(above, places) for places in drawn)
+            low, high = below.get_xlim()
+            assert (low > high) == (item.name == "teff")
+
+
+def test_residuals_by_input_leave_out_gaps_and_what_a_does_not_have():
+    posterior, pairs = simple(bt.Output("age", "age_b", unit="Gyr"))
+    x = pairs.x.copy()
+    x[::2, 1] = np.nan
+    left, right = plot.residuals_by_input(posterior, dataclasses.replace(pairs, x=x), "age").axes
+    assert len(left.collections[0].get_offsets()) == 200
+    assert len(right.collections[0].get_offsets()) == 100
+    assert left.get_ylabel() == "B $-$ translated A"
+    with pytest.raises(ValueError, match="no output 'teff'; the model has age"):
+        plot.residuals_by_input(posterior, pairs, "teff")
+
+
 # ---- coverage -----------------------------------------------------------------------------
 
 
@@ -225,6 +265,48 @@ def test_a_perfect_model_lies_in_the_band_and_a_narrow_one_does_not():
         points = np.column_stack([nominal, found])
         shares.append(path.contains_points(points).mean())
     assert shares[0] > 0.8 > 0.2 > shares[1]
+
+
+def test_pit_ecdf_is_the_distribution_of_the_pit():
+    pit = np.random.default_rng(3).beta(2, 2, (400, 2))
+    pit[:100, 1] = np.nan
+    figure = plot.pit_ecdf(evaluation(pit), ["teff", "my$x$"])
+    assert [axis.get_title() for axis in figure.axes] == [
+        plot.symbol("teff") + ": 400 stars",
+        r"my\$x\$: 300 stars",
+    ]
+    assert "PIT" in figure.get_supxlabel()
+    for k, axis in enumerate(figure.axes):
+        place, found = axis.lines[0].get_data()
+        values = pit[np.isfinite(pit[:, k]), k]
+        expected = [(values <= level).mean() - level for level in place]
+        np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def leaves_the_band(pit: np.ndarray) -> bool:
+    axis = plot.pit_ecdf(evaluation(pit[:, None]), ["teff"]).axes[0]
+    inside = (
+        axis.collections[0]
+        .get_paths()[0]
+        .contains_points(np.column_stack(axis.lines[0].get_data()), radius=0.01)
+    )
+    return bool(inside.mean() < 0.95)
+
+
+def test_errors_of_the_wrong_size_and_biases_leave_the_band_of_the_pit_ecdf():
+    pit = np.random.default_rng(4).random(300)
+    assert not leaves_the_band(pit)
+    for factor, shift in ((0.7, 0.0), (1.4, 0.0), (1.0, 0.25)):
+        assert leaves_the_band(stats.norm.cdf(factor * stats.norm.ppf(pit) + shift))
+
+
+def test_the_band_of_the_pit_ecdf_holds_everywhere_at_once():
+    rng, place = np.random.default_rng(5), np.linspace(0, 1, 201)[1:-1]
+    low, high = plot._uniform_band(300, place)
+    found = [(np.sort(rng.random(300))[:, None] <= place).mean(axis=0) for _ in range(400)]
+    left = sum(((one < low) | (one > high)).any() for one in found)
+    # 5 % of 400 leave it, 20 +- 4; a band for each place by itself would be left by half.
+    assert 6 <= left <= 36
 
 
 def by_class() -> tuple[np.ndarray, np.ndarray]:
@@ -554,6 +636,18 @@ def test_kiel_diagram_leaves_out_stars_without_an_answer(catalogue):
     assert np.isfinite([*axis.get_xlim(), *axis.get_ylim()]).all()
 
 
+@pytest.mark.parametrize(("factor", "ticks"), [(0.2, "0.5 1 2"), (8.0, "0.5 1 2 3 5 10")])
+def test_the_colours_of_the_kiel_diagram_reach_the_scores_shown(catalogue, factor, ticks):
+    table = catalogue[np.asarray(catalogue["support_class"]) != "outside"]
+    table["support"] = factor * np.linspace(0.4, 1.6, len(table))
+    table["support"][7] = 1e4  # one odd star
+    axis, bar = plot.kiel(table).axes
+    low, high = axis.collections[0].get_clim()
+    assert low == 0.5
+    assert high == pytest.approx(max(2.0, factor * 1.59), rel=0.01)
+    assert " ".join(text.get_text() for text in bar.get_yticklabels()) == ticks
+
+
 def test_kiel_diagram_needs_what_translate_returns(catalogue):
     with pytest.raises(ValueError, match="no column logg_mean; give one that translate returned"):
         plot.kiel(catalogue["star_id", "teff_mean"])
@@ -568,6 +662,7 @@ def test_all_can_be_saved(figure, catalogue, posterior, split, tmp_path):
         "by_support.png": plot.coverage_by_support(evaluation(score.pit, None, ("teff",))),
         "width.pdf": plot.width_by_support(catalogue),
         "training.pdf": plot.training_coverage(posterior, split[1]),
+        "pit.pdf": plot.pit_ecdf(score, ["teff"]),
     }
     for name, picture in pictures.items():
         picture.savefig(tmp_path / name)
@@ -581,6 +676,7 @@ def test_all_can_be_saved(figure, catalogue, posterior, split, tmp_path):
         ("rv", "km/s", r"$v_\mathrm{los}$ [km s$^{-1}$]"),
         ("fe_h", "", "[Fe/H] [dex]"),
         ("my_thing", "", "my thing"),
+        ("$x^$", "$", r"\$x^\$ [\$]"),
     ],
 )
 def test_labels_carry_units(name, unit, expected):

@@ -1,0 +1,498 @@
+"""The page about a model: sound HTML, warnings first, everything in it and nothing from afar."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import importlib
+import json
+import math
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+import bayestrans as bt
+from bayestrans import cli, report_page, report_sections
+from bayestrans.answers import FLAGS
+from bayestrans.baseline import Baseline
+from bayestrans.calibration import Calibration
+from bayestrans.gaps import Gaps
+from bayestrans.neighbours import Neighbours
+from bayestrans.posterior import BlockDraws
+from bayestrans.report_page import Section, Verdict, page
+from bayestrans.scale import Scaler
+from bayestrans.tables import read_table, write_table
+
+SPEC = bt.Spec(
+    "one survey to another",
+    (bt.Input("teff", "teff_a", unit="K"), bt.Input("logg", "logg_a")),
+    (
+        bt.Output("teff", "teff_b", unit="K", corrects="teff"),
+        bt.Output("logg", "logg_b", corrects="logg"),
+    ),
+    id="star",
+)
+FINE = report_page.DPI
+SCATTER = np.array([60.0, 0.1])
+#: Coverage of regions held out, as `fit` records it.
+SHARES = {"nll": 1.2, "0.50": 0.5, "0.68": 0.68, "0.90": 0.9, "0.95": 0.95}
+REGIONS = {
+    name: {"n": n, "before": SHARES, "after": SHARES}
+    for name, n in (("random", 400), ("dense", 300), ("sparse", 200), ("outside", 0))
+}
+
+
+def stars(spec: bt.Spec, count: int, seed: int, spread: float = 1.0) -> bt.Pairs:
+    """Return stars that survey B measures with a Gaussian scatter about A's values."""
+    rng = np.random.default_rng(seed)
+    x = np.array([5000.0, 3.0]) + spread * np.array([400.0, 0.6]) * rng.normal(size=(count, 2))
+    y = x + SCATTER * rng.normal(size=x.shape)
+    nothing = np.full(x.shape, np.nan)
+    return bt.Pairs(spec, x, nothing, y, nothing, np.arange(count) + 1000 * seed)
+
+
+def model(
+    spec: bt.Spec = SPEC, *, log_scatter: float = 0.0, apart: float = 0.0, **record: object
+) -> bt.Posterior:
+    """Return the law of `stars` as a posterior, with other errors or chains apart if asked.
+
+    Learned from few training stars, so that it is better than any regression on them.
+    """
+    train, rng, lead = stars(spec, 60, seed=1), np.random.default_rng(2), (4, 100)
+    scaler = dataclasses.replace(
+        Scaler.learn(train), delta_centre=np.zeros(2), delta_scale=SCATTER.copy()
+    )
+    shift = apart * np.arange(4)[:, None, None]
+    draws = {
+        "intercept": rng.normal(0, 0.02, (*lead, 2)) + shift,
+        "slope": rng.normal(0, 0.02, (*lead, 2, 2)),
+        "log_scatter": rng.normal(log_scatter, 0.02, (*lead, 2)),
+        "error_factor": np.ones((*lead, 2)),
+    }
+    draws = {name: values.astype(np.float32) for name, values in draws.items()}
+    return bt.Posterior(
+        spec,
+        bt.Network(()),
+        bt.Noise(dof=math.inf, correlated=False),
+        scaler,
+        (BlockDraws(spec.blocks[0], draws, {}, {"step_size": 0.3, "length": 9.0}),),
+        Gaps.learn(scaler, train).density,
+        Neighbours.learn(train.x, (0, 1)),
+        Calibration.identity(2),
+        Baseline.learn(train, scaler),
+        train.x[::3],
+        train.x_err[::3],
+        {"stars": 60, "utc": "2026-01-02T03:04:05+00:00", "held_out_regions": REGIONS, **record},
+    )
+
+
+def translated(posterior: bt.Posterior, pairs: bt.Pairs) -> Table:
+    """Return what `translate` would of the law of `stars`."""
+    found = bt.support(posterior, pairs)
+    table = Table({"star": pairs.ids, "support": found.score, "support_class": found.classes})
+    for k, output in enumerate(posterior.spec.outputs):
+        table[f"{output.name}_mean"] = pairs.x[:, k]
+        half = SCATTER[k] * (1 + 0.1 * found.score)
+        for name, sign in (("p16", -1), ("p84", 1)):
+            table[f"{output.name}_{name}"] = pairs.x[:, k] + sign * half
+            table[f"{output.name}_{name}"].unit = output.unit or None
+    table["flags"] = np.where(found.classes == "outside", 4, 0).astype(np.int32)
+    return table
+
+
+class Page(HTMLParser):
+    """What a page holds: its tags with their attributes, headings, list items and text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.texts: list[tuple[str, str]] = []
+        self.open: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "link", "img"):
+            self.open.append(tag)
+            self.texts.append((tag, ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        # Text belongs to the last tag that began: enough for headings, cells and items.
+        if self.texts:
+            tag, text = self.texts[-1]
+            self.texts[-1] = (tag, text + data)
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    def words(self, tag: str) -> list[str]:
+        return [text.strip() for name, text in self.texts if name == tag]
+
+
+def verdicts(text: str) -> list[tuple[str, str]]:
+    """Return grade and words of each verdict of a page, in order."""
+    found = re.findall(r'<li class="(\w+)"><strong>.*?</strong> (.*?) <a', text)
+    return [(grade, html.unescape(said)) for grade, said in found]
+
+
+@pytest.fixture(scope="module")
+def coarse():
+    """Draw coarse pictures, which take less time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report_page, "DPI", 50)
+        yield
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory) -> Path:
+    """Return a folder with a good model, held-out stars and a translated catalogue."""
+    folder, posterior = tmp_path_factory.mktemp("given"), model()
+    posterior.save(folder / "m.nc")
+    held_out = stars(SPEC, 400, seed=3)
+    columns = {"star": held_out.ids}
+    for values, items in ((held_out.x, SPEC.inputs), (held_out.y, SPEC.outputs)):
+        columns |= {item.column: values[:, k] for k, item in enumerate(items)}
+    write_table(Table(columns), folder / "pairs.ecsv")
+    write_table(
+        translated(posterior, stars(SPEC, 900, seed=4, spread=0.6)), folder / "catalogue.parquet"
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(given, coarse, tmp_path_factory) -> str:
+    """Return the page with everything in it."""
+    pairs = bt.read_pairs(given / "pairs.ecsv", SPEC)
+    out = tmp_path_factory.mktemp("whole")
+    posterior = bt.load(given / "m.nc")
+    path = bt.report(posterior, out, pairs=pairs, catalogue=given / "catalogue.parquet")
+    assert path == out / "report.html"
+    assert [found.name for found in out.iterdir()] == ["report.html"]
+    return path.read_text(encoding="utf-8")
+
+
+# ---- the page -------------------------------------------------------------------------------
+
+
+def test_everything_is_in_the_page(whole):
+    found = Page(whole)
+    pictures = found.all("img")
+    assert len(pictures) == 9  # 3 of residuals, 2 of errors, 2 of support, 2 of the catalogue
+    for picture in pictures:
+        assert picture["src"].startswith("data:image/png;base64,")
+        assert len(picture["alt"]) > 20
+    for tag, attributes in found.tags:
+        for name in {"src", "href", "srcset", "data", "poster"} & attributes.keys():
+            assert attributes[name].startswith(("data:", "#")), (tag, attributes[name])
+    assert not {"script", "iframe", "object"} & {tag for tag, _ in found.tags}
+    assert "@import" not in whole
+    assert "url(" not in whole
+    assert "default-src 'none'" in whole
+
+
+def test_the_page_can_be_read_by_everyone(whole):
+    found = Page(whole)
+    assert found.all("html") == [{"lang": "en"}]
+    assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in found.all(
+        "meta"
+    )
+    assert found.words("title") == ["one survey to another: translation report"]
+    levels = [int(tag[1]) for tag, _ in found.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert max(np.diff(levels)) <= 1
+    tables = len(found.all("table"))
+    assert tables == len(found.all("caption")) > 10
+    anchors = {attributes["href"] for attributes in found.all("a")}
+    assert anchors <= {f"#{section['id']}" for section in found.all("section")}
+    assert "@media print" in whole
+    assert "prefers-color-scheme: dark" in whole
+
+
+def test_sections_come_in_order_after_the_verdicts(whole):
+    assert Page(whole).words("h2") == [
+        "Verdicts",
+        "What was trained",
+        "Convergence",
+        "How good it is on held-out stars",
+        "What was learned where stars are few",
+        "Where to trust it",
+        "What to do next",
+    ]
+
+
+def test_numbers_are_those_of_the_score_sheet(given, whole):
+    found = bt.evaluate(bt.load(given / "m.nc"), bt.read_pairs(given / "pairs.ecsv", SPEC))
+    assert f"<td>{found.overall.nll:.3f}</td>" in whole
+    for score in (found.overall, *found.baselines.values()):
+        for output in score.outputs.values():
+            assert f"<td>{output.rmse:.4g}</td><td>{output.mad_sigma:.4g}</td>" in whole
+    table = read_table(given / "catalogue.parquet")
+    for name in ("dense", "sparse", "outside"):
+        count = (table["support_class"] == name).sum()
+        assert f'<th scope="row">{name}</th><td>{count}</td><td>{count / 9:.1f} %</td>' in whole
+    assert len(re.findall(r'<th scope="row">\d+: ', whole)) == len(FLAGS)
+
+
+def test_the_same_model_and_stars_give_the_same_page_also_on_the_command_line(
+    given, whole, tmp_path, capsys
+):
+    arguments = ["report", str(given / "m.nc"), "--out", str(tmp_path)]
+    settings = {"--pairs": "pairs.ecsv", "--catalogue": "catalogue.parquet"}
+    for option, name in settings.items():
+        arguments += [option, str(given / name)]
+    assert cli.main(arguments) == 0
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == whole
+    assert capsys.readouterr().out == f"wrote {tmp_path / 'report.html'}\n"
+
+
+def test_a_model_alone_says_what_is_lacking(tmp_path):
+    text = bt.report(model(), tmp_path).read_text(encoding="utf-8")
+    assert Page(text).all("img") == []
+    assert text.count("This needs stars that were not used in the fit") == 2
+    assert text.count("when its translation is given") == 1
+    assert ("caution", "not scored on held-out stars; give some as pairs (--pairs)") in verdicts(
+        text
+    )
+
+
+# ---- verdicts -------------------------------------------------------------------------------
+
+
+def judged(posterior: bt.Posterior, tmp_path: Path, pairs: bt.Pairs | None = None) -> list:
+    """Return the verdicts of a report without pictures."""
+    path = bt.report(posterior, tmp_path, pairs=pairs, overwrite=True)
+    return verdicts(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def no_pictures(monkeypatch) -> None:
+    """Leave out the sections, whose pictures take most of the time."""
+    monkeypatch.setattr(report_sections, "SECTIONS", ())
+
+
+def test_a_good_model_earns_no_warning(whole):
+    found = verdicts(whole)
+    assert {grade for grade, _ in found} == {"good"}
+    said = " ".join(text for _, text in found)
+    assert "the chains agree" in said
+    assert "errors are of the right size" in said
+    assert "better than linear regression" in said
+    assert "<p>No warnings." in whole
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize(("factor", "fault"), [(0.6, "small"), (1.6, "large")])
+def test_errors_of_the_wrong_size_are_warned_of(tmp_path, factor, fault):
+    posterior = model(log_scatter=math.log(factor))
+    found = judged(posterior, tmp_path, stars(SPEC, 400, seed=3))
+    texts = [text for grade, text in found if grade == "warning" and "too " + fault in text]
+    assert any(text.startswith("teff: 68 % intervals hold") for text in texts)
+    assert any(text.startswith("logg: 68 % intervals hold") for text in texts)
+    assert not any("right size" in text for _, text in found)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_what_is_wrong_comes_before_what_is_good(tmp_path):
+    posterior = model(apart=0.05, units_assumed={"teff_a": "K"}, held_out_regions=None)
+    path = bt.report(posterior, tmp_path)
+    text = path.read_text(encoding="utf-8")
+    found = verdicts(text)
+    assert found[0][0] == "warning"
+    assert "intrinsic: R-hat of predictions is " in found[0][1]
+    grades = [grade for grade, _ in found]
+    assert grades == sorted(grades, key=["warning", "caution", "good"].index)
+    assert ("teff_a K" in said for _, said in found)
+    assert any(said.startswith("not calibrated where stars are few") for _, said in found)
+    body = text[text.index("<body>") :]
+    ahead = body[: body.index('<li class="warning">')]
+    assert not re.search("<(img|table|figure|nav|h3)", ahead)
+    assert "deal with them before using this model" in ahead
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_training_stars_given_as_held_out_are_found(tmp_path):
+    posterior, fresh = model(), stars(SPEC, 400, seed=3)
+    x = np.concatenate([stars(SPEC, 60, seed=1).x, fresh.x[60:]])
+    mixed = dataclasses.replace(fresh, x=x)
+    (warning,) = [
+        text
+        for grade, text in judged(posterior, tmp_path, mixed)
+        if grade == "warning" and "exactly" in text
+    ]
+    assert warning.startswith("60 of 400 held-out stars have exactly the inputs of training stars")
+    assert not any("exactly" in text for _, text in judged(posterior, tmp_path, fresh))
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_bias_and_a_model_worse_than_none_are_told(tmp_path):
+    held_out = stars(SPEC, 400, seed=3)
+    shifted = dataclasses.replace(held_out, y=held_out.y + np.array([90.0, 0.0]))
+    found = judged(model(), tmp_path, shifted)
+    (bias,) = [text for grade, text in found if grade == "caution" and "at the median" in text]
+    assert re.match(r"teff: held-out stars are measured \+(8|9)\d K away", bias)
+    worse = judged(model(log_scatter=math.log(3)), tmp_path, held_out)
+    assert any(g == "warning" and t.startswith("no better than linear") for g, t in worse)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_catalogue_beyond_the_training_stars_earns_a_caution(tmp_path):
+    posterior = model()
+    far = stars(SPEC, 50, seed=5)
+    far = dataclasses.replace(far, x=far.x + np.array([4000.0, 6.0]))
+    path = bt.report(posterior, tmp_path, catalogue=translated(posterior, far))
+    found = verdicts(path.read_text(encoding="utf-8"))
+    assert any(g == "caution" and t.startswith("50 of 50 stars of the cat") for g, t in found)
+
+
+def test_a_large_catalogue_is_counted_whole_and_drawn_in_even_steps(given, monkeypatch):
+    report = importlib.import_module("bayestrans.report")  # the package's name is the verb
+    monkeypatch.setattr(report, "ROWS", 70)
+    monkeypatch.setattr(report, "MOST_DRAWN", 100)
+    source = given / "catalogue.parquet"
+    found, table = report._translated(source, SPEC), read_table(source)
+    assert found.total == sum(found.classes.values()) == 900
+    for name, count in found.classes.items():
+        assert count == (table["support_class"] == name).sum()
+    assert found.flags[4] == found.classes["outside"] == (table["flags"] == 4).sum()
+    np.testing.assert_array_equal(found.stars["teff_mean"], table["teff_mean"][::9])
+
+
+# ---- what users write -----------------------------------------------------------------------
+
+NASTY = "<script>alert(\"1\")</script> & 'Co'"
+
+
+@pytest.mark.usefixtures("coarse")
+def test_names_and_units_are_text_whatever_they_hold(tmp_path):
+    inputs = (
+        bt.Input("<img>", "<script>1", unit="<i>$"),
+        bt.Input("a$b$^", "<b>&amp;", unit="$x^$"),
+    )
+    outputs = (
+        bt.Output('"<u>"', "'>", unit="<i>$", corrects="<img>"),
+        bt.Output("$_$<td>", "--></table>", unit="<h1>"),
+    )
+    spec = bt.Spec(NASTY, inputs, outputs)
+    posterior = model(spec, method="<script>", units_assumed={"<script>1": "<i>"})
+    text = bt.report(posterior, tmp_path, pairs=stars(spec, 400, seed=3)).read_text("utf-8")
+    found = Page(text)
+    assert found.words("title") == found.words("h1") == [f"{NASTY}: translation report"]
+    known = {tag for tag, _ in Page(page("t", "f", [], [])).tags}
+    known |= {"img", "table", "thead", "tbody", "caption", "tr", "th", "td", "figure", "figcaption"}
+    known |= {"h3", "div", "span", "a", "li", "strong", "pre", "code"}
+    assert {tag for tag, _ in found.tags} <= known
+    assert len(found.all("h1")) == 1
+    for name in ("<img>", "a$b$^", '"<u>"', "$_$<td>"):
+        assert name in found.words("th")
+    assert "--></table>" in found.words("td")
+
+
+def test_every_kind_of_text_is_escaped():
+    verdict = Verdict("warning", "<x>", "s")
+    text = page("<x>", "<x>", [verdict], [Section("s", "<x>", ("<x>",))])
+    assert "<x>" not in text
+    assert text.count("&lt;x&gt;") == 7
+
+
+# ---- files ----------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_report_is_replaced_only_when_asked(tmp_path, given, capsys):
+    path = bt.report(model(), tmp_path / "new" / "folder")
+    path.write_text("mine", encoding="utf-8")
+    with pytest.raises(FileExistsError, match=r"report\.html exists; .*--overwrite"):
+        bt.report(model(), path.parent)
+    assert cli.main(["report", str(given / "m.nc"), "--out", str(path.parent)]) == 2
+    assert "report.html exists" in capsys.readouterr().err
+    assert path.read_text(encoding="utf-8") == "mine"
+    bt.report(model(), path.parent, overwrite=True)
+    assert "one survey to another" in path.read_text(encoding="utf-8")
+    assert [found.name for found in path.parent.iterdir()] == ["report.html"]
+
+
+def test_faults_are_told_and_leave_no_folder(tmp_path, given, capsys):
+    with pytest.raises(FileExistsError, match="is a file; give a folder"):
+        bt.report(model(), given / "m.nc")
+    with pytest.raises(ValueError, match="no column teff_mean; give one that translate returned"):
+        bt.report(model(), tmp_path / "a", catalogue=Table({"star": [1]}))
+    other = dataclasses.replace(SPEC.inputs[1], unit="K")
+    spec = dataclasses.replace(SPEC, inputs=(SPEC.inputs[0], other), outputs=SPEC.outputs[:1])
+    nothing, x = np.full((30, 2), np.nan), stars(SPEC, 30, seed=3).x
+    wrong = bt.Pairs(spec, x, nothing, x[:, :1], nothing[:, :1], np.arange(30))
+    with pytest.raises(ValueError, match="read them with the model's own spec"):
+        bt.report(model(), tmp_path / "a", pairs=wrong)
+    missing = str(given / "none.csv")
+    arguments = ["report", str(given / "m.nc"), "--out", str(tmp_path / "a"), "--pairs", missing]
+    assert cli.main(arguments) == 2
+    assert "none.csv" in capsys.readouterr().err
+    assert not (tmp_path / "a").exists()
+
+
+# ---- a browser ------------------------------------------------------------------------------
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+#: Says in the title what pictures there are, which do not decode, and what was asked of afar.
+PROBE = """<script>addEventListener("load", () => {
+const pictures = [...document.images];
+document.title = "probe" + JSON.stringify({
+  pictures: pictures.length,
+  broken: pictures.filter(p => !(p.complete && p.naturalWidth > 0)).length,
+  wide: document.documentElement.scrollWidth > innerWidth,
+  asked: performance.getEntriesByType("resource").map(e => e.name),
+}); });</script></body>"""
+
+
+def looked_at(text: str, folder: Path) -> tuple[dict, list[str]]:
+    """Return what a browser finds in a page, and what it says on its console."""
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        pytest.skip(f"needs a browser on the PATH: one of {', '.join(BROWSERS)}")
+    path = folder / "page.html"
+    allowed = text.replace("default-src 'none';", "default-src 'none'; script-src 'unsafe-inline';")
+    path.write_text(allowed.replace("</body>", PROBE), encoding="utf-8")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
+    options += ["--disable-background-networking", "--disable-dev-shm-usage"]
+    options += [f"--user-data-dir={folder / 'profile'}", "--window-size=420,900"]
+    options += ["--enable-logging=stderr", "--v=0", "--dump-dom", path.as_uri()]
+    done = subprocess.run([browser, *options], capture_output=True, text=True, timeout=120)
+    title = re.search(r"<title>probe(.*?)</title>", done.stdout)
+    assert title, done.stderr[-2000:]
+    said = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    return json.loads(html.unescape(title[1])), said
+
+
+def test_a_browser_shows_every_picture_and_asks_for_nothing(whole, tmp_path):
+    found, said = looked_at(whole, tmp_path)
+    assert found == {"pictures": 9, "broken": 0, "wide": False, "asked": []}
+    assert said == []
+
+
+@pytest.mark.slow
+def test_a_report_of_many_outputs_is_small(posterior, split, tmp_path, monkeypatch):
+    monkeypatch.setattr(report_page, "DPI", FINE)
+    path = bt.report(posterior, tmp_path, pairs=split[1])
+    assert 1e6 < path.stat().st_size < 5e6
+    found, said = looked_at(path.read_text(encoding="utf-8"), tmp_path)
+    assert found == {"pictures": 10, "broken": 0, "wide": False, "asked": []}
+    assert said == []
+
+
+def test_the_browser_would_tell(tmp_path):
+    text = page("t", "f", [], [])
+    bad = '<img src="data:image/png;base64,AAAA"><img src="https://example.invalid/x.png">'
+    found, said = looked_at(text.replace("</main>", f"{bad}</main>"), tmp_path)
+    assert found["broken"] == found["pictures"] == 2
+    assert any("example.invalid" in line for line in said)
