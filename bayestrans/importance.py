@@ -117,6 +117,16 @@ def importance(
     return _assembled(posterior, found, members, names)
 
 
+def few_players(posterior: Posterior) -> bool:
+    """Say whether all coalitions of the inputs can be visited without groups of them."""
+    members = _members(posterior, {})
+    features = (_feature_names(posterior, block.block.inputs) for block in posterior.blocks)
+    return all(
+        sum(any(name in seen for name in names) for names in members.values()) <= MOST_PLAYERS
+        for seen in features
+    )
+
+
 def _feature_names(posterior: Posterior, inputs: Sequence[int]) -> list[str]:
     """Return the names of the features of a network: inputs, then quoted errors in use."""
     names, used = posterior.spec.input_names, posterior.scaler.log_err_scale > 0

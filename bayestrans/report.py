@@ -13,6 +13,7 @@ from .catalogue import Source
 from .diagnose import diagnose
 from .evaluate import evaluate
 from .files import write_text
+from .importance import few_players, importance
 from .neighbours import CLASSES
 from .pairs import Pairs
 from .parts import joined
@@ -75,7 +76,8 @@ def report(
     path = check_report(out, overwrite=overwrite)
     translated = None if catalogue is None else _translated(catalogue, posterior.spec)
     evaluation = None if pairs is None else evaluate(posterior, pairs)
-    material = Material(posterior, diagnose(posterior), pairs, evaluation, translated)
+    rests_on = importance(posterior, pairs, progress=False) if few_players(posterior) else None
+    material = Material(posterior, diagnose(posterior), pairs, evaluation, translated, rests_on)
     text = page(
         f"{posterior.spec.name}: translation report",
         _facts(posterior),

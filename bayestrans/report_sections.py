@@ -32,6 +32,7 @@ from .report_page import (
 )
 from .report_scores import scores
 from .report_verdicts import Material, Translated
+from .shapley import MOST_PLAYERS
 from .spec import Input, Output
 
 Floats = NDArray[np.float64]
@@ -212,6 +213,43 @@ def _regions(regions: dict[str, Any]) -> Sheet:
     )
 
 
+def rests_on(material: Material) -> Section:
+    """Say which inputs the corrections rest on, and where errors come from."""
+    title, found = "What it rests on", material.importance
+    if found is None:
+        said = f"More than {MOST_PLAYERS} inputs: give importance groups of them."
+        return Section("importance", title, (said,))
+    table = found.table().query("what == 'share' and target == 'correction'")
+    names = (table["output"] + ": " + table["input"]).tolist()
+    numbers = table[["mean", "lower", "upper"]].to_numpy(dtype=float)
+    rows = [
+        (name, percent(mean), f"{percent(low)} to {percent(high)}")
+        for name, (mean, low, high) in zip(names, numbers, strict=True)
+    ]
+    return Section(
+        "importance",
+        title,
+        (
+            "How much of the correction's variance between stars each input of survey A explains "
+            "(Shapley effects: inputs that go together share what they explain together), and "
+            "how much the output changes, on average, with each input by itself.",
+            Picture(
+                plot.importance(found),
+                "Shares of the correction's variance, and changes per standard deviation of "
+                "each input, with intervals.",
+                "Thick and thin: central 68 and 95 % of the posterior.",
+            ),
+            Sheet("Shares of the correction's variance", ("", "mean", "95 %"), rows),
+            Picture(
+                plot.error_budget(found),
+                "Shares of the variance of each output by where it comes from.",
+                "Where the errors come from, averaged over stars: more training stars make only "
+                "the model's part smaller, better errors of survey A only theirs.",
+            ),
+        ),
+    )
+
+
 def trust(material: Material) -> Section:
     """Say which stars to trust."""
     posterior, pairs, found = material.posterior, material.pairs, material.evaluation
@@ -314,6 +352,7 @@ SECTIONS: tuple[Callable[[Material], Section], ...] = (
     convergence,
     scores,
     calibration,
+    rests_on,
     trust,
     next_steps,
 )

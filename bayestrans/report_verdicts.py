@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.spatial import cKDTree
 
+from .attribution import Importance
 from .diagnose import Diagnosis
 from .evaluate import Evaluation
 from .neighbours import CLASSES
@@ -79,6 +80,8 @@ class Material(NamedTuple):
     evaluation : Evaluation or None
         Their scores.
     catalogue : Translated or None
+    importance : Importance or None
+        None where there are too many inputs to ask for it without groups.
     """
 
     posterior: Posterior
@@ -86,6 +89,7 @@ class Material(NamedTuple):
     pairs: Pairs | None
     evaluation: Evaluation | None
     catalogue: Translated | None
+    importance: Importance | None
 
 
 def judge(material: Material) -> tuple[Verdict, ...]:

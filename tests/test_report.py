@@ -187,7 +187,7 @@ def whole(given, coarse, tmp_path_factory) -> str:
 def test_everything_is_in_the_page(whole):
     found = Page(whole)
     pictures = found.all("img")
-    assert len(pictures) == 9  # 3 of residuals, 2 of errors, 2 of support, 2 of the catalogue
+    assert len(pictures) == 11  # 3 of residuals, 2 each of errors, inputs, support, catalogue
     for picture in pictures:
         assert picture["src"].startswith("data:image/png;base64,")
         assert len(picture["alt"]) > 20
@@ -226,6 +226,7 @@ def test_sections_come_in_order_after_the_verdicts(whole):
         "Convergence",
         "How good it is on held-out stars",
         "What was learned where stars are few",
+        "What it rests on",
         "Where to trust it",
         "What to do next",
     ]
@@ -258,7 +259,7 @@ def test_the_same_model_and_stars_give_the_same_page_also_on_the_command_line(
 
 def test_a_model_alone_says_what_is_lacking(tmp_path):
     text = bt.report(model(), tmp_path).read_text(encoding="utf-8")
-    assert Page(text).all("img") == []
+    assert len(Page(text).all("img")) == 2  # of what it rests on
     assert text.count("This needs stars that were not used in the fit") == 2
     assert text.count("when its translation is given") == 1
     assert ("caution", "not scored on held-out stars; give some as pairs (--pairs)") in verdicts(
@@ -476,7 +477,7 @@ def looked_at(text: str, folder: Path) -> tuple[dict, list[str]]:
 
 def test_a_browser_shows_every_picture_and_asks_for_nothing(whole, tmp_path):
     found, said = looked_at(whole, tmp_path)
-    assert found == {"pictures": 9, "broken": 0, "wide": False, "asked": []}
+    assert found == {"pictures": 11, "broken": 0, "wide": False, "asked": []}
     assert said == []
 
 
@@ -486,7 +487,7 @@ def test_a_report_of_many_outputs_is_small(posterior, split, tmp_path, monkeypat
     path = bt.report(posterior, tmp_path, pairs=split[1])
     assert 1e6 < path.stat().st_size < 5e6
     found, said = looked_at(path.read_text(encoding="utf-8"), tmp_path)
-    assert found == {"pictures": 10, "broken": 0, "wide": False, "asked": []}
+    assert found == {"pictures": 12, "broken": 0, "wide": False, "asked": []}
     assert said == []
 
 
