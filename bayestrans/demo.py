@@ -15,11 +15,14 @@ from . import plot
 from .calibration import describe
 from .catalogue import write_table
 from .diagnose import diagnose
-from .evaluate import evaluate
+from .evaluate import Evaluation, evaluate
 from .files import whole, write_text
 from .infer import fit
 from .mclmc import MCLMC
 from .neighbours import CLASSES
+from .pairs import Pairs
+from .posterior import Posterior
+from .report import report
 from .simulate import simulate, to_columns
 from .spec import Spec
 from .translate import translate
@@ -59,8 +62,8 @@ def demo(
     Parameters
     ----------
     folder : path
-        Where the pairs, the spec, the model, the catalogue, the scores and the
-        pictures go.
+        Where the pairs, the spec, the model, the catalogue, the scores, the
+        pictures and a report of them all go.
     n_common, n_catalogue : int
         Common stars, of which a fifth is held out, and stars to translate.
     method : MCLMC
@@ -98,6 +101,38 @@ def demo(
     )
     write_table(result, folder / "catalogue.fits", overwrite=True)
     against = against_truth(result, stars, pair.catalogue_truth["y"], posterior.spec)
+    _draw(folder, posterior, evaluation, test, stars, result)
+    report(posterior, folder, pairs=test, catalogue=result, overwrite=True)
+    told = [
+        f"Held-out stars ({len(test)} of {n_common}), predictive of what B measures:",
+        str(evaluation),
+        "",
+        f"Translated catalogue ({n_catalogue} stars) against the true values on B's scale:",
+        *_truth_table(against),
+        "",
+        "Regions held out in turn: "
+        + describe(posterior.record["held_out_regions"], posterior.neighbours.thresholds),
+        "",
+        "Sampling:",
+        str(diagnose(posterior)),
+        "",
+        f"{time.perf_counter() - begun:.0f} s in all.",
+    ]
+    write_text(folder / "scores.txt", "\n".join(told) + "\n")
+    held_out = evaluation.to_dict()
+    sheet = {"held_out": held_out, "against_truth": against}
+    write_text(folder / "scores.json", json.dumps(sheet, indent=1))
+    return Demo(folder, held_out, against)
+
+
+def _draw(
+    folder: Path,
+    posterior: Posterior,
+    evaluation: Evaluation,
+    test: Pairs,
+    stars: Table,
+    result: Table,
+) -> None:
     pictures = {
         "residuals": plot.residuals(posterior, test),
         "coverage": plot.coverage(evaluation, posterior.spec.output_names),
@@ -109,28 +144,6 @@ def demo(
     for name, figure in pictures.items():
         with whole(folder / f"{name}.png") as partial:
             figure.savefig(partial, dpi=200, format="png")
-    text = "\n".join(
-        [
-            f"Held-out stars ({len(test)} of {n_common}), predictive of what B measures:",
-            str(evaluation),
-            "",
-            f"Translated catalogue ({n_catalogue} stars) against the true values on B's scale:",
-            *_truth_table(against),
-            "",
-            "Regions held out in turn: "
-            + describe(posterior.record["held_out_regions"], posterior.neighbours.thresholds),
-            "",
-            "Sampling:",
-            str(diagnose(posterior)),
-            "",
-            f"{time.perf_counter() - begun:.0f} s in all.",
-        ]
-    )
-    write_text(folder / "scores.txt", text + "\n")
-    held_out = evaluation.to_dict()
-    sheet = {"held_out": held_out, "against_truth": against}
-    write_text(folder / "scores.json", json.dumps(sheet, indent=1))
-    return Demo(folder, held_out, against)
 
 
 def against_truth(

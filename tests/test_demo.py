@@ -19,8 +19,8 @@ PICTURES = (
 )
 LEFT = sorted(
     [
-        *("catalogue.fits", "catalogue.parquet", "model.nc", "pairs.csv", "scores.json"),
-        *("scores.txt", "spec.toml"),
+        *("catalogue.fits", "catalogue.parquet", "model.nc", "pairs.csv", "report.html"),
+        *("scores.json", "scores.txt", "spec.toml"),
         *(f"{name}.png" for name in PICTURES),
     ]
 )
