@@ -67,6 +67,8 @@ def drawn(train: bt.Pairs, chains: int = 4, draws: int = 250, **tuning: object) 
         Baseline.learn(train, scaler),
         train.x[::5],
         train.x_err[::5],
+        train.y[::5],
+        train.y_err[::5],
         {},
     )
 
