@@ -65,7 +65,10 @@ def from_tree(tree: xr.DataTree) -> Posterior:
         Neighbours.from_arrays(groups["support"]),
         Calibration.from_arrays(groups["calibration"]),
         Baseline(**groups["baseline"]),
-        *(groups["probe"][name] for name in ("x", "x_err", "y", "y_err")),
+        groups["probe"]["x"],
+        groups["probe"]["x_err"],
+        groups["probe"]["y"],
+        groups["probe"]["y_err"],
         json.loads(tree.attrs["provenance"]),
     )
     _check_draws(posterior)

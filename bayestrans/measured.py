@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from scipy import special
 
 from . import student
+from .model import Shape, degrees_of_freedom
 from .pairs import Pairs
 from .posterior import Posterior
-from .predictive import Mixture
+from .predictive import Mixture, replicate
 
 Floats = NDArray[np.float64]
 
@@ -49,13 +50,10 @@ class DrawDensities(NamedTuple):
         has none of them.
     outputs : (S, N, K) array
         Of each output by itself; NaN where it is missing.
-    scatter : (S, N, K) array
-        The intrinsic scale of each output, in its unit.
     """
 
     stars: dict[str, Floats]
     outputs: Floats
-    scatter: Floats
 
 
 def compare(posterior: Posterior, pairs: Pairs) -> Comparison:
@@ -76,11 +74,10 @@ def compare(posterior: Posterior, pairs: Pairs) -> Comparison:
 
 
 def draw_densities(posterior: Posterior, pairs: Pairs) -> DrawDensities:
-    """Return log densities of what survey B measured, and the scatter, for each draw."""
+    """Return log densities of what survey B measured under each draw."""
     delta, err = _scaled(posterior, pairs)
     lead = (posterior.n_draws, len(pairs))
-    each, scatter = (np.full((*lead, delta.shape[1]), np.nan) for _ in range(2))
-    stars = {}
+    each, stars = np.full((*lead, delta.shape[1]), np.nan), {}
     for block in posterior.blocks:
         outputs = list(block.block.outputs)
         joint = np.full(lead, np.nan)
@@ -89,10 +86,47 @@ def draw_densities(posterior: Posterior, pairs: Pairs) -> DrawDensities:
             together, alone = _densities(mixture, values, errors)
             joint[:, rows] = together
             each[:, rows[:, None], outputs] = np.swapaxes(alone, 1, 2)
-            scatter[:, rows[:, None], outputs] = np.swapaxes(mixture.scale, 1, 2)
         stars[block.block.name] = joint
     each[:, np.isnan(delta)] = np.nan
-    return DrawDensities(stars, each, scatter * posterior.scaler.delta_scale)
+    return DrawDensities(stars, each)
+
+
+def replicates(posterior: Posterior, pairs: Pairs, *, seed: int) -> Floats:
+    """Return draws (S, N, K) of what survey B might have measured, in units."""
+    rng, (delta, err) = np.random.default_rng(seed), _scaled(posterior, pairs)
+    drawn = np.full((posterior.n_draws, *delta.shape), np.nan)
+    for block in posterior.blocks:
+        outputs = list(block.block.outputs)
+        for rows, mixture in posterior.mixtures(block, pairs.x, pairs.x_err):
+            new = replicate(mixture, err[np.ix_(rows, outputs)].T, rng)
+            drawn[:, rows[:, None], outputs] = np.swapaxes(new, 1, 2)
+    return posterior.scaler.restore(posterior.gaps.filled(pairs).x, drawn)
+
+
+def draw_scatter(posterior: Posterior, x: Floats, x_err: Floats) -> Floats:
+    """Return the intrinsic scale (S, N, K) of each output in its unit, for each draw."""
+    scatter = np.full((posterior.n_draws, len(x), len(posterior.spec.outputs)), np.nan)
+    for block in posterior.blocks:
+        for rows, mixture in posterior.mixtures(block, x, x_err):
+            place = rows[:, None], list(block.block.outputs)
+            scatter[:, *place] = np.swapaxes(mixture.scale, 1, 2)
+    return scatter * posterior.scaler.delta_scale
+
+
+def half_width(posterior: Posterior, mean: Floats, scatter: Floats) -> Floats:
+    """Return about half of the central 68 % (N, K) of B's true parameters, in their units.
+
+    From means and scatter (S, N, K) of all draws. Heavy tails may have no useful
+    variance, so the scatter counts with the 84th percentile of its Student-t.
+    """
+    one_sigma, variance = special.ndtr(1.0), np.empty(mean.shape[1:])
+    for block in posterior.blocks:
+        shape = Shape.of(posterior.network, posterior.noise, len(block.block.outputs))
+        dof = np.asarray(degrees_of_freedom(posterior.flat_draws(block), shape))
+        outputs = list(block.block.outputs)
+        wide = np.where(np.isinf(dof), 1.0, special.stdtrit(np.minimum(dof, 1e6), one_sigma))
+        variance[:, outputs] = ((scatter[..., outputs] * wide[..., None, None]) ** 2).mean(axis=0)
+    return np.sqrt(mean.var(axis=0) + variance)
 
 
 def _scaled(posterior: Posterior, pairs: Pairs) -> tuple[Floats, Floats]:

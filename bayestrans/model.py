@@ -218,6 +218,16 @@ def degrees_of_freedom(draw: Draw, shape: Shape) -> jax.Array | float:
     return draw["dof_above_2"] + 2.0 if shape.dof is None else shape.dof
 
 
+def prior_draws(shape: Shape, n_features: int, key: jax.Array, count: int) -> dict[str, jax.Array]:
+    """Return ``count`` draws of every unknown from the prior, stacked along the first axis."""
+
+    def draw(key: jax.Array) -> dict[str, jax.Array]:
+        with numpyro.handlers.seed(rng_seed=key):
+            return _prior(shape, n_features)
+
+    return jax.jit(jax.vmap(draw))(jax.random.split(key, count))
+
+
 def site_shapes(shape: Shape, n_features: int) -> dict[str, tuple[int, ...]]:
     """Return the name and shape of every unknown of the model."""
     with numpyro.handlers.seed(rng_seed=0):

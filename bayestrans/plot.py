@@ -16,6 +16,7 @@ from scipy import stats
 from .evaluate import Evaluation
 from .neighbours import CLASSES
 from .pairs import Pairs
+from .plot_diagnose import loo_pit, predictive_check, trace_rank
 from .plot_style import (
     CLASS_STYLES,
     COLOURS,
@@ -43,8 +44,11 @@ __all__ = [
     "coverage_by_support",
     "kiel",
     "label",
+    "loo_pit",
+    "predictive_check",
     "residuals",
     "symbol",
+    "trace_rank",
     "training_coverage",
     "width_by_support",
 ]

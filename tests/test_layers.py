@@ -16,9 +16,10 @@ LEVELS = (
     "regions calibration layout arrow formats tables catalogue surveys model density neighbours "
     "baseline target predictive moments tarp gaps presets clean repeats joins match fetch "
     "parts thin summary",
-    "posterior answers load store sample mclmc refits calibrate measured convergence checks",
+    "posterior answers load store sample mclmc refits calibrate measured convergence checks trees",
     "infer support diagnose evaluate importance translate",
-    "plot plot_style plot_support plot_diagnose report cli cli_commands cli_surveys demo __main__ __init__",
+    "plot plot_style plot_support plot_diagnose report cli cli_commands cli_surveys demo __main__ "
+    "__init__",
 )
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names.split()}
 SIBLINGS = 3  # modules of this level never import one another
