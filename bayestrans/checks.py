@@ -191,8 +191,7 @@ def judge_pit(values: Floats, tests: int) -> Pit:
     if p_value >= PIT_LIMIT / tests:
         return Pit(values, p_value, "calibrated")
     if len(inner) > 1 and _uniformity((inner - ENDS) / (1 - 2 * ENDS)) >= PIT_LIMIT / tests:
-        more = len(values) - len(inner) > 2 * ENDS * len(values)
-        return Pit(values, p_value, "calibrated but for outliers" if more else "too wide")
+        return Pit(values, p_value, "calibrated but for outliers")
     shift = (values.mean() - 0.5) * np.sqrt(12 * len(values))
     width = (values.var() - 1 / 12) * np.sqrt(180 * len(values))
     if max(abs(shift), abs(width)) < 2:

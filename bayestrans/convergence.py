@@ -135,23 +135,23 @@ def judge(
         text = f"{n_chains} chain(s) of {n_draws} draw(s) cannot show convergence; fit with MCLMC()"
         fault, u = Fault("unproven", False, text), UNKNOWN
         return BlockDiagnosis(u, u, u, u, u, u, float("nan"), u, (), (), tuning, (fault,))
-    frozen = _frozen(location, predictive_sd)
-    found = _measure(location, scatter, predictive_sd, stats, tuning)._replace(frozen=frozen)
-    moving = np.delete(np.arange(n_chains), frozen)
-    # A frozen chain disagrees with the others, who may agree among themselves.
-    judged = found
-    if frozen and len(moving) > 1:
-        judged = _measure(location[moving], scatter[moving], predictive_sd, stats, tuning)
-        judged = judged._replace(frozen=frozen)
+    with np.errstate(invalid="ignore", divide="ignore"):  # a frozen chain has no spread
+        frozen = _frozen(location, predictive_sd)
+        found = _measure(location, scatter, predictive_sd, stats, tuning)
+        moving = np.delete(np.arange(n_chains), frozen)
+        judged = found
+        # A frozen chain disagrees with the others, who may agree among themselves.
+        if frozen and len(moving) > 1:
+            judged = _measure(location[moving], scatter[moving], predictive_sd, stats, tuning)
+    found, judged = (one._replace(frozen=frozen) for one in (found, judged))
     return found._replace(faults=tuple(_faults(judged, n_chains, n_draws)))
 
 
 def _frozen(location: Floats, predictive_sd: Floats) -> tuple[int, ...]:
     moves = location.std(axis=1)
     usual = np.median(moves, axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        beside = np.median(np.where(usual > 0, moves / usual, 1.0), axis=1)
-        alone = np.median(moves / predictive_sd, axis=1)
+    beside = np.median(np.where(usual > 0, moves / usual, 1.0), axis=1)
+    alone = np.median(moves / predictive_sd, axis=1)
     still = (beside < FROZEN_BESIDE_OTHERS) | ~(alone >= FROZEN)
     return tuple(int(chain) for chain in np.flatnonzero(still))
 
@@ -165,17 +165,15 @@ def _measure(
 ) -> BlockDiagnosis:
     axes: dict[str, Any] = {"chain_axis": 0, "draw_axis": 1}
     varied = np.isfinite(scatter).all(axis=(0, 1)) & (np.ptp(scatter, axis=(0, 1)) > 0)
-    with np.errstate(invalid="ignore", divide="ignore"):  # a frozen chain has no spread
-        rhat = array_stats.rhat(location, **axes)
-        wide = array_stats.rhat(scatter[..., varied], **axes) if varied.any() else np.ones(1)
-        bulk = array_stats.ess(location, method="bulk", **axes)
-        tail = array_stats.ess(location, method="tail", prob=0.9, **axes)
-        of_mean, of_sd = (
-            array_stats.mcse(location, method=kind, **axes) / predictive_sd
-            for kind in ("mean", "sd")
-        )
-        between = location.mean(axis=1).std(axis=0, ddof=1)
-        spread = between / location.std(axis=1, ddof=1).mean(axis=0)
+    rhat = array_stats.rhat(location, **axes)
+    wide = array_stats.rhat(scatter[..., varied], **axes) if varied.any() else np.ones(1)
+    bulk = array_stats.ess(location, method="bulk", **axes)
+    tail = array_stats.ess(location, method="tail", prob=0.9, **axes)
+    of_mean, of_sd = (
+        array_stats.mcse(location, method=kind, **axes) / predictive_sd for kind in ("mean", "sd")
+    )
+    between = location.mean(axis=1).std(axis=0, ddof=1)
+    spread = between / location.std(axis=1, ddof=1).mean(axis=0)
     energy = stats.get("energy")
     return BlockDiagnosis(
         _percentiles(rhat),
@@ -222,8 +220,8 @@ def _frozen_faults(found: BlockDiagnosis, n_chains: int) -> Iterator[Fault]:
     elif found.frozen:
         which = ", ".join(str(chain) for chain in found.frozen)
         text = (
-            f"of {n_chains} chains, {len(found.frozen)} (number {which}, from 0) is frozen: its "
-            "predictions do not move, and its draws count like the others'; fit with another seed"
+            f"of the {n_chains} chains (from 0) frozen: {which}; the predictions do not move "
+            "there, but the draws count like the others'; fit with another seed"
         )
         yield Fault("frozen", True, text)
 

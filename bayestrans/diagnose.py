@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 import numpy as np
@@ -25,9 +26,11 @@ from .checks import (
     statistics,
 )
 from .convergence import BlockDiagnosis, Fault, judge
+from .files import whole
 from .measured import compare, draw_scatter, half_width
 from .pairs import Pairs
 from .posterior import BlockDraws, Posterior
+from .store import check_target
 from .trees import (
     Groups,
     as_fitted,
@@ -86,7 +89,7 @@ class Diagnosis(NamedTuple):
     pit : dict of str to Pit
         Leave-one-out PIT of each output.
     checks : dict of str to tuple of Statistic
-        Replicated residuals of each output.
+        Replicated residuals of each output; empty where the draws are too few.
     prior : dict of str to Reach
         Whether the prior can give the observed corrections.
     held_out : HeldOut or None
@@ -115,6 +118,18 @@ class Diagnosis(NamedTuple):
         if any(fault.serious for _, fault in self.faults):
             return "do not use"
         return "usable" if self.faults else "good"
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the tree as a netCDF file for ``arviz.from_netcdf``, whole or not at all.
+
+        Raises
+        ------
+        FileExistsError
+            Unless ``overwrite``.
+        """
+        check_target(path, overwrite=overwrite)
+        with whole(path) as partial:
+            self.tree.to_netcdf(partial, engine="h5netcdf")
 
     def __str__(self) -> str:
         """Return the verdict, its reasons and its evidence."""
@@ -219,16 +234,18 @@ def diagnose(
     groups, blocks = _sampling(fitted)
     faults = [(name, fault) for name, block in blocks.items() for fault in block.faults]
     given, training = _training_stars(posterior, train, stars)
+    enough = given is not None and posterior.n_draws >= LEAST_DRAWS
     if given is not None:
         groups |= star_groups(fitted, *given, seed=seed)
-        groups |= prior_group(as_prior(posterior, seed=seed), *given, seed=seed)
+        if enough:
+            groups |= prior_group(as_prior(posterior, seed=seed), *given, seed=seed)
     apart, outside = None, None
     if held_out is not None:
         apart = _held_out_stars(posterior, held_out, stars)
         outside = star_groups(posterior, *apart, seed=seed)
     content = tree(groups, outside)
-    loo, pit = _leave_out(fitted, content, blocks) if given is not None else ({}, {})
-    checks, prior = _replicated(fitted, content, given[0]) if given is not None else ({}, {})
+    loo, pit = _leave_out(fitted, content, blocks) if enough else ({}, {})
+    checks, prior = _replicated(fitted, content, given[0]) if given and enough else ({}, {})
     scored = _score(posterior, apart[0]) if apart is not None else None
     faults += fit_faults(loo, pit, checks, prior)
     if scored is not None:
@@ -315,9 +332,9 @@ def _shared(probes: Pairs, pairs: Pairs) -> int:
 def _leave_out(
     posterior: Posterior, content: xr.DataTree, blocks: dict[str, BlockDiagnosis]
 ) -> tuple[dict[str, Loo], dict[str, Pit]]:
-    """Leave training stars out in turn, where the draws are of a posterior and enough."""
-    unproven = any(fault.kind == "unproven" for b in blocks.values() for fault in b.faults)
-    if unproven or posterior.n_draws < LEAST_DRAWS:
+    """Leave training stars out in turn, where the draws are of a posterior."""
+    kinds = {fault.kind for block in blocks.values() for fault in block.faults}
+    if kinds & {"unproven", "frozen"}:
         return {}, {}
     loo: dict[str, Loo] = {}
     pit: dict[str, Pit] = {}

@@ -220,12 +220,11 @@ def degrees_of_freedom(draw: Draw, shape: Shape) -> jax.Array | float:
 
 def prior_draws(shape: Shape, n_features: int, key: jax.Array, count: int) -> dict[str, jax.Array]:
     """Return ``count`` draws of every unknown from the prior, stacked along the first axis."""
-
-    def draw(key: jax.Array) -> dict[str, jax.Array]:
-        with numpyro.handlers.seed(rng_seed=key):
-            return _prior(shape, n_features)
-
-    return jax.jit(jax.vmap(draw))(jax.random.split(key, count))
+    # Not compiled as one program: that takes seconds for each network, this once for all.
+    with numpyro.handlers.seed(rng_seed=key), numpyro.plate("draws", count, dim=-2):
+        drawn = _prior(shape, n_features)
+    sizes = site_shapes(shape, n_features)
+    return {name: values.reshape(count, *sizes[name]) for name, values in drawn.items()}
 
 
 def site_shapes(shape: Shape, n_features: int) -> dict[str, tuple[int, ...]]:

@@ -15,6 +15,7 @@ from scipy import stats
 from .checks import Pit, Statistic
 from .diagnose import Diagnosis
 from .plot_style import COLOURS, GREY, PAGE, STYLE, frame, label, panel_grid, symbol
+from .posterior import SEPARATOR
 
 Floats = NDArray[np.float64]
 
@@ -55,7 +56,8 @@ def trace_rank(diagnosis: Diagnosis, probe: int | None = None) -> Figure:
         If there are fewer than two chains or four draws.
     """
     functions = diagnosis.tree["posterior"]
-    names = [str(n) for n, v in functions.data_vars.items() if "probe" in v.dims and "." not in n]
+    names = [str(n) for n in functions.data_vars if "probe" in functions[str(n)].dims]
+    names = [name for name in names if SEPARATOR not in name]
     if functions.sizes["chain"] < 2 or functions.sizes["draw"] < 4:
         raise ValueError("so few chains or draws have no ranks; fit with MCLMC() or NUTS()")
     figure = Figure(figsize=(PAGE, 0.7 + 1.3 * len(names)), layout="constrained")
@@ -73,7 +75,8 @@ def trace_rank(diagnosis: Diagnosis, probe: int | None = None) -> Figure:
     grid[-1, 1].set_xlabel("rank among all draws", fontsize=STYLE["labelsize"])
     handles, labels = grid[0, 0].get_legend_handles_labels()
     look: dict[str, Any] = {"ncols": min(6, len(labels)), "fontsize": 7, "frameon": False}
-    figure.legend(handles, labels, loc="outside upper center", **look)
+    for line in figure.legend(handles, labels, loc="outside upper center", **look).get_lines():
+        line.set_linewidth(1.5)
     return figure
 
 
@@ -101,7 +104,7 @@ def _ranks(axis: Axes, values: Floats) -> None:
     """Draw each chain's distribution of ranks less the uniform one."""
     n_chains, n_draws = values.shape
     effective = array_stats.ess(values, method="bulk", chain_axis=0, draw_axis=1)
-    kept = int(np.clip(np.nan_to_num(effective) / n_chains, 10, n_draws))
+    kept = min(n_draws, max(20, int(np.nan_to_num(effective) / n_chains)))
     thin = values[:, np.arange(kept) * n_draws // kept]
     ranks = stats.rankdata(thin).reshape(thin.shape) / thin.size
     for chain, own in enumerate(ranks):
@@ -110,7 +113,7 @@ def _ranks(axis: Axes, values: Floats) -> None:
         place, found, low, high = ecdf_pit(own, 0.95, simulations, n_chains)
         if chain == 0:
             axis.fill_between(place, low - place, high - place, color=GREY, alpha=0.25, lw=0)
-        axis.plot(place, found - place, lw=0.9, drawstyle="steps-post", **_style(chain))
+        axis.plot(place, found - place, lw=0.9, **_style(chain))
     axis.axhline(0, color="black", lw=0.6)
     axis.set_xlim(0, 1)
     axis.set_ylabel(r"$\Delta$ ECDF", fontsize=STYLE["labelsize"])
@@ -169,7 +172,11 @@ def _pit_line(axis: Axes, found: Pit, title: str, number: int) -> None:
     shown = values[np.arange(min(count, BAND_STARS)) * count // min(count, BAND_STARS)]
     place, ecdf, low, high = ecdf_pit(shown, 0.95, STAR_SIMULATIONS)
     colour, line = COLOURS[number], LINES[number]
-    axis.fill_between(place, low - place, high - place, color=colour, alpha=0.18, lw=0)
+    if number == 0:
+        axis.fill_between(place, low - place, high - place, color=GREY, alpha=0.25, lw=0)
+    else:
+        for edge in (low, high):
+            axis.plot(place, edge - place, color=colour, lw=0.5, alpha=0.8)
     text = f"{count} {title}, p {found.p_value:.2g}"
     axis.plot(place, ecdf - place, color=colour, ls=line, lw=1.1, label=text)
 
@@ -208,12 +215,16 @@ def predictive_check(diagnosis: Diagnosis) -> Figure:
 
 
 def _statistic(axis: Axes, one: Statistic, name: str, unit: str) -> None:
-    axis.hist(one.replicated, bins=25, color=GREY, alpha=0.4, lw=0)
+    # A share takes few values: one bar for each.
+    bins = min(25, len(np.unique(one.replicated)))
+    axis.hist(one.replicated, bins=bins, color=GREY, alpha=0.4, lw=0)
     axis.axvline(one.observed, color=COLOURS[1], lw=1.3)
     low, high = axis.get_ylim()
     axis.set_ylim(low, 1.25 * high)
     text = f"p = {one.p_value:.2g}"
-    axis.text(0.97, 0.95, text, transform=axis.transAxes, ha="right", va="top", fontsize=6.5)
+    look: dict[str, Any] = {"ha": "right", "va": "top", "fontsize": 6.5}
+    box = {"facecolor": "white", "alpha": 0.8, "lw": 0, "pad": 1}
+    axis.text(0.97, 0.95, text, transform=axis.transAxes, bbox=box, **look)
     bracket = label(name, unit).removeprefix(symbol(name))
     title = STATISTICS.get(one.name, f"{one.name}{bracket}")
     axis.set_xlabel(title, fontsize=7, labelpad=1)

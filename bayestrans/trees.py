@@ -77,7 +77,8 @@ def function_groups(posterior: Posterior, mean: Floats, scatter: Floats) -> Grou
                 name, draws = f"{block.block.name}{SEPARATOR}{site}", block.draws[site]
                 dims = [f"{name}_dim_{i}" for i in range(draws.ndim - 2)]
                 values[name] = (("chain", "draw", *dims), draws)
-    return {"posterior": xr.Dataset(values), "sample_stats": xr.Dataset(_stats(posterior))}
+    functions = xr.Dataset(values, {"probe": np.arange(mean.shape[1])})
+    return {"posterior": functions, "sample_stats": xr.Dataset(_stats(posterior))}
 
 
 def _stats(posterior: Posterior) -> dict[str, Any]:

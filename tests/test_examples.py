@@ -21,6 +21,13 @@ def test_spec_is_readable_and_survives_a_round_trip(path, tmp_path):
     assert bt.Spec.from_toml(copy) == spec
 
 
+#: What each example leaves, beside the text.
+LEAVES = {
+    "translate_simulated": ("catalogue.parquet", "model.nc"),
+    "go_on_with_arviz": ("diagnosis.nc", "replicates.png"),
+}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
 def test_example_runs(path, tmp_path):
@@ -32,4 +39,4 @@ def test_example_runs(path, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "R-hat" in done.stdout
-    assert (tmp_path / "catalogue.parquet").exists()
+    assert {path.name for path in tmp_path.iterdir()} == set(LEAVES[path.stem])
