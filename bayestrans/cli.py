@@ -59,7 +59,9 @@ def _parser() -> argparse.ArgumentParser:
 
     one = _command(commands, "diagnose", "judge the sampling in function space")
     one.add_argument("model", help="model file (.nc)")
-    one.add_argument("--out", help="folder for diagnosis.txt and diagnosis.nc (for ArviZ)")
+    one.add_argument("--pairs", help="table of held-out common stars to compare with")
+    one.add_argument("--train", metavar="PAIRS", help="table of the training stars (all of them)")
+    one.add_argument("--out", help="folder for the text, pictures and diagnosis.nc (for ArviZ)")
     one.add_argument("--overwrite", action="store_true", help="replace what is there")
     one.add_argument("--strict", action="store_true", help="exit with 1 if there is a warning")
 

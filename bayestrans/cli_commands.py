@@ -13,7 +13,7 @@ from .attribution import Importance
 from .calibration import describe
 from .catalogue import check_writable, read_pairs, write_table
 from .demo import demo
-from .diagnose import diagnose
+from .diagnose import Diagnosis, diagnose
 from .evaluate import evaluate
 from .files import refuse_inputs, whole, write_text
 from .hats import workers
@@ -22,7 +22,9 @@ from .infer import fit
 from .load import load
 from .mclmc import MCLMC
 from .network import Network
+from .pairs import Pairs
 from .parts import interrupted
+from .posterior import Posterior
 from .report import check_report, report
 from .sample import NUTS, SVI, Ensemble, Method
 from .spec import Spec
@@ -36,6 +38,9 @@ METHODS: dict[str, Callable[..., Method]] = {
     "svi": SVI,
     "ensemble": Ensemble,
 }
+
+#: What `diagnose` leaves as pictures, by their names in `plot`.
+DIAGNOSIS_PICTURES = ("trace_rank", "loo_pit", "predictive_check")
 
 
 def run_fit(options: argparse.Namespace) -> int:
@@ -124,24 +129,44 @@ def run_evaluate(options: argparse.Namespace) -> int:
 
 
 def run_diagnose(options: argparse.Namespace) -> int:
-    """Judge the sampling; write the diagnosis if asked to."""
+    """Judge a model; write the diagnosis and pictures of it if asked to."""
     posterior = load(options.model)
+    tables = (options.pairs, options.train)
     if options.out is not None:
         folder = Path(options.out)
         if folder.exists() and not folder.is_dir():
             raise FileExistsError(f"{folder} is a file; give a folder to write to")
+        targets = [folder / f"{name}.png" for name in DIAGNOSIS_PICTURES]
         tree, text = folder / "diagnosis.nc", folder / "diagnosis.txt"
         folder.mkdir(parents=True, exist_ok=True)
-        for target in (tree, text):
-            refuse_inputs(target, options.model)
+        for target in (tree, text, *targets):
+            refuse_inputs(target, options.model, *(table for table in tables if table))
             check_target(target, overwrite=options.overwrite)
-    diagnosis = diagnose(posterior)
+    held_out, train = (_pairs(table, posterior) for table in tables)
+    diagnosis = diagnose(posterior, train=train, held_out=held_out)
     if options.out is not None:
-        with whole(tree) as partial:
-            diagnosis.tree.to_netcdf(partial, engine="h5netcdf")
+        diagnosis.save(tree, overwrite=True)
         write_text(text, f"{diagnosis}\n")
+        _draw(diagnosis, folder)
     print(diagnosis)
     return int(options.strict and bool(diagnosis.warnings))
+
+
+def _pairs(table: str | None, posterior: Posterior) -> Pairs | None:
+    return None if table is None else read_pairs(table, posterior.spec)
+
+
+def _draw(diagnosis: Diagnosis, folder: Path) -> None:
+    """Leave each picture that the diagnosis has enough for, and none of an earlier one."""
+    for name in DIAGNOSIS_PICTURES:
+        path = folder / f"{name}.png"
+        try:
+            figure = getattr(plot, name)(diagnosis)
+        except ValueError:  # one chain, or no stars to compare with
+            path.unlink(missing_ok=True)
+            continue
+        with whole(path) as partial:
+            figure.savefig(partial, dpi=200, format="png")
 
 
 def run_support(options: argparse.Namespace) -> int:

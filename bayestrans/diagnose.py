@@ -1,181 +1,380 @@
-"""Ask whether the sampler can be believed, in function space.
-
-Hidden units can be permuted without changing the function, so R-hat of weights
-means nothing. Everything here is computed on what the networks predict.
-"""
+"""Judge a model: its sampling in function space, and its fit to the stars it was given."""
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
-import arviz
 import numpy as np
 import xarray as xr
-from arviz_stats.base import array_stats
 from numpy.typing import NDArray
 
+from .checks import (
+    LEAST_DRAWS,
+    Loo,
+    Pit,
+    Reach,
+    Statistic,
+    efficiency,
+    fit_faults,
+    judge_pit,
+    leave_one_out,
+    loo_pit,
+    ok,
+    pit_text,
+    reach,
+    statistics,
+)
+from .convergence import BlockDiagnosis, Fault, judge
+from .files import whole
+from .measured import compare, draw_scatter, half_width
+from .pairs import Pairs
 from .posterior import BlockDraws, Posterior
+from .store import check_target
+from .trees import (
+    Groups,
+    as_fitted,
+    as_prior,
+    function_groups,
+    prior_group,
+    probe_pairs,
+    star_groups,
+    tree,
+)
 
-#: Above these, or below, a run earns a warning.
-RHAT_LIMIT = 1.1
-ESS_LIMIT = 100
-ENERGY_LIMIT = 0.05
-STEP_LIMIT = 1e-3
+Floats = NDArray[np.float64]
 
-#: Percentiles over the probe stars that are reported.
-PERCENTILES = (50, 90)
+#: Stars of a table that are left out in turn or scored, at most: every draw is kept of each.
+STARS = 500
 
 
-class BlockDiagnosis(NamedTuple):
-    """Convergence of one network.
+class HeldOut(NamedTuple):
+    """Stars that were not in the fit.
 
     Attributes
     ----------
-    rhat : dict of str to float
-        Rank-normalised split R-hat (Vehtari et al. 2021) of the prediction at
-        the probe stars: its 50th and 90th percentiles, keyed ``"50"``, ``"90"``.
-    ess_bulk, ess_tail : dict of str to float
-        Effective sample sizes at the probe stars: 50th and 10th percentiles.
-    mode_spread : float
-        Median over the probes of the spread between the chains' means over
-        that within a chain: what multimodality is left.
-    tuning : dict
-        What the sampler recorded: step size, steps, energy variance, its end.
-    warnings : tuple of str
-        What to distrust and what to do; empty for a good run.
+    n : int
+    nll : float
+        Mean negative log density of a star's outputs, in nats, each in units of its
+        robust correction scale, as `evaluate` gives it.
+    se : float
+        Its standard error.
+    pit : dict of str to Pit
+        For each output.
     """
 
-    rhat: dict[str, float]
-    ess_bulk: dict[str, float]
-    ess_tail: dict[str, float]
-    mode_spread: float
-    tuning: dict[str, object]
-    warnings: tuple[str, ...]
+    n: int
+    nll: float
+    se: float
+    pit: dict[str, Pit]
 
 
 class Diagnosis(NamedTuple):
-    """What `diagnose` returns.
+    """What `diagnose` returns; printed, it is a verdict with its evidence.
 
     Attributes
     ----------
     blocks : dict of str to BlockDiagnosis
-        One for each network.
+        Convergence of each network.
     tree : DataTree
-        Predictions at the probe stars (``posterior``) and ``sample_stats``,
-        ready for any function of ArviZ.
+        Everything that was looked at, ready for any function of ArviZ: ``posterior``
+        (functions at the probe stars), ``sample_stats``, and at training stars
+        ``posterior_predictive``, ``prior_predictive``, ``log_likelihood`` and
+        ``observed_data``. ``held_out`` is such a tree of held-out stars.
+    training : str
+        Which training stars these are, in words; empty if there are none.
+    loo : dict of str to Loo
+        Leave-one-out densities of each network, and of all (``joint``); empty where
+        the draws cannot give them.
+    pit : dict of str to Pit
+        Leave-one-out PIT of each output.
+    checks : dict of str to tuple of Statistic
+        Replicated residuals of each output; empty where the draws are too few.
+    prior : dict of str to Reach
+        Whether the prior can give the observed corrections.
+    held_out : HeldOut or None
+    faults : tuple of (str, Fault)
+        All that is wrong, each with the name of the network or output.
     """
 
     blocks: dict[str, BlockDiagnosis]
     tree: xr.DataTree
+    training: str
+    loo: dict[str, Loo]
+    pit: dict[str, Pit]
+    checks: dict[str, tuple[Statistic, ...]]
+    prior: dict[str, Reach]
+    held_out: HeldOut | None
+    faults: tuple[tuple[str, Fault], ...]
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """All warnings, each with the name of its network."""
-        return tuple(f"{name}: {w}" for name, block in self.blocks.items() for w in block.warnings)
+        """All warnings, each with the name of its network or output."""
+        return tuple(f"{name}: {fault.text}" for name, fault in self.faults)
+
+    @property
+    def verdict(self) -> str:
+        """``good``, ``usable`` (read the warnings) or ``do not use``."""
+        if any(fault.serious for _, fault in self.faults):
+            return "do not use"
+        return "usable" if self.faults else "good"
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the tree as a netCDF file for ``arviz.from_netcdf``, whole or not at all.
+
+        Raises
+        ------
+        FileExistsError
+            Unless ``overwrite``.
+        """
+        check_target(path, overwrite=overwrite)
+        with whole(path) as partial:
+            self.tree.to_netcdf(partial, engine="h5netcdf")
 
     def __str__(self) -> str:
-        """Return a verdict with its evidence."""
-        lines = []
+        """Return the verdict, its reasons and its evidence."""
+        count = len(self.faults)
+        reasons = f", for {count} reason{'s' if count > 1 else ''}:" if count else ""
+        lines = [f"verdict: {self.verdict}{reasons}"]
+        lines += [f"  warning: {warning}" for warning in self.warnings]
         for name, block in self.blocks.items():
-            rhat = ", ".join(f"{v:.3f} ({k} %)" for k, v in block.rhat.items())
-            ess = ", ".join(f"{v:.0f} ({k} %)" for k, v in block.ess_bulk.items())
-            lines += [
-                f"{name}: {'good' if not block.warnings else 'see the warnings'}",
-                f"  R-hat of predictions     {rhat}",
-                f"  effective draws, bulk    {ess}",
-                f"  spread between chains    {block.mode_spread:.2f} of the spread within",
-                "  sampler                  "
-                + ", ".join(
-                    f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}"
-                    for k, v in block.tuning.items()
-                ),
-                *(f"  warning: {warning}" for warning in block.warnings),
-            ]
+            lines += ["", *_sampling_lines(name, block)]
+        if self.training:
+            lines += ["", self.training, *_fit_lines(self)]
+        if self.held_out is not None:
+            nll = f"{self.held_out.nll:.3f} +- {self.held_out.se:.3f}"
+            lines += ["", f"{self.held_out.n} held-out stars: NLL {nll} a star"]
+            lines += [f"  {name:24s} PIT {_pit_words(p)}" for name, p in self.held_out.pit.items()]
         return "\n".join(lines)
 
 
-def diagnose(posterior: Posterior) -> Diagnosis:
-    """Judge the sampling of every network by its predictions at probe stars.
+def _sampling_lines(name: str, block: BlockDiagnosis) -> list[str]:
+    def shown(values: dict[str, float], form: str) -> str:
+        return ", ".join(f"{v:{form}} ({k} %)" for k, v in values.items())
+
+    tuning = (
+        f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in block.tuning.items()
+    )
+    errors = ", ".join(f"{v:.2g}" for v in (block.mcse_mean["90"], block.mcse_sd["90"]))
+    share = ", ".join(f"{100 * v:.2g} % ({k} %)" for k, v in block.mode_share.items())
+    rows = {
+        "R-hat of predictions": shown(block.rhat, ".3f"),
+        "R-hat of the scatter": shown(block.scatter_rhat, ".3f"),
+        "effective draws, bulk": shown(block.ess_bulk, ".0f"),
+        "effective draws, tail": shown(block.ess_tail, ".0f"),
+        "error of mean, of sd": f"{errors} of the predictive sd (90 %)",
+        "spread between chains": f"{block.mode_spread:.2f} of the spread within",
+        "what that costs": f"{share} of the predictive variance",
+        "BFMI": ", ".join(f"{v:.2f}" for v in block.bfmi),
+        "sampler": ", ".join(tuning),
+    }
+    head = f"{name}: {'see the warnings' if block.faults else 'good'}"
+    return [head, *(f"  {title:24s} {text}" for title, text in rows.items() if text)]
+
+
+def _pit_words(pit: Pit) -> str:
+    p = "" if np.isnan(pit.p_value) else f" (p {pit.p_value:.2g})"
+    return f"{pit.word}{p}"
+
+
+def _fit_lines(found: Diagnosis) -> list[str]:
+    lines = [f"  leave-one-out, {name:9s} {loo}" for name, loo in found.loo.items()]
+    for name, checks in found.checks.items():
+        pit = f"LOO-PIT {_pit_words(found.pit[name])}; " if name in found.pit else ""
+        p = ", ".join(f"{one.name} {one.p_value:.2g}" for one in checks)
+        prior = "within" if found.prior[name].within else "beyond"
+        lines.append(f"  {name:24s} {pit}Bayesian p of {p}; {prior} the prior's reach")
+    return lines
+
+
+def diagnose(
+    posterior: Posterior,
+    *,
+    train: Pairs | None = None,
+    held_out: Pairs | None = None,
+    stars: int = STARS,
+    seed: int = 0,
+) -> Diagnosis:
+    """Judge the sampling of every network, and the fit to the stars.
+
+    The sampling is judged by the predictions at the probe stars. The fit is judged at
+    training stars by leaving each out in turn (by weighting the draws), by
+    replicates of the residuals and by the prior's reach, all of the model as it was
+    sampled, without the calibration that came after; held-out stars are compared
+    with the calibrated predictive, as `evaluate` does.
 
     Parameters
     ----------
     posterior : Posterior
+    train : Pairs, optional
+        The stars of the fit; by default the probe stars, which are some of them.
+    held_out : Pairs, optional
+        Stars that were not in the fit. Leaving these out would make no sense.
+    stars : int
+        At most so many of each are looked at, evenly spaced.
+    seed : int
+        Of the replicates and of the draws from the prior.
 
     Returns
     -------
     Diagnosis
+
+    Raises
+    ------
+    ValueError
+        For pairs of another spec, pairs that are not the training stars (as far as
+        the probe stars tell), or held-out stars that are.
+
+    Notes
+    -----
+    R-hat and effective sample sizes are those of Vehtari et al. (2021, Bayesian
+    Analysis 16, 667), the workflow is that of Gelman et al. (2020, arXiv 2011.01808).
     """
-    mean = posterior.predict(posterior.probe_x, posterior.probe_x_err, kind="mean")
-    groups: dict[str, dict[str, NDArray]] = {"posterior": {}, "sample_stats": {}}
-    blocks = {}
-    for block in posterior.blocks:
+    fitted = as_fitted(posterior)
+    groups, blocks = _sampling(fitted)
+    faults = [(name, fault) for name, block in blocks.items() for fault in block.faults]
+    given, training = _training_stars(posterior, train, stars)
+    enough = given is not None and posterior.n_draws >= LEAST_DRAWS
+    if given is not None:
+        groups |= star_groups(fitted, *given, seed=seed)
+        if enough:
+            groups |= prior_group(as_prior(posterior, seed=seed), *given, seed=seed)
+    apart, outside = None, None
+    if held_out is not None:
+        apart = _held_out_stars(posterior, held_out, stars)
+        outside = star_groups(posterior, *apart, seed=seed)
+    content = tree(groups, outside)
+    loo, pit = _leave_out(fitted, content, blocks) if enough else ({}, {})
+    checks, prior = _replicated(fitted, content, given[0]) if given and enough else ({}, {})
+    scored = _score(posterior, apart[0]) if apart is not None else None
+    faults += fit_faults(loo, pit, checks, prior)
+    if scored is not None:
+        faults += [
+            (name, Fault("PIT", False, pit_text(found, "held-out stars")))
+            for name, found in scored.pit.items()
+            if not ok(found)
+        ]
+    return Diagnosis(blocks, content, training, loo, pit, checks, prior, scored, tuple(faults))
+
+
+def _sampling(posterior: Posterior) -> tuple[Groups, dict[str, BlockDiagnosis]]:
+    probes = posterior.probe_x, posterior.probe_x_err
+    mean = posterior.predict(*probes, kind="mean")
+    scatter = draw_scatter(posterior, *probes)
+    wide = half_width(posterior, mean, scatter)
+
+    def judged(block: BlockDraws) -> BlockDiagnosis:
+        outputs = list(block.block.outputs)
         lead = next(iter(block.draws.values())).shape[:2]
-        values = mean[:, :, list(block.block.outputs)].reshape(*lead, len(posterior.probe_x), -1)
-        for k, output in enumerate(block.block.outputs):
-            groups["posterior"][posterior.spec.output_names[output]] = values[..., k]
-        for site in ("log_scatter", "error_factor", "dof_above_2"):
-            if site in block.draws:
-                groups["posterior"][f"{block.block.name}.{site}"] = block.draws[site]
-        for name, stat in block.stats.items():
-            groups["sample_stats"][f"{block.block.name}.{name}"] = stat
-        blocks[block.block.name] = _diagnose_block(block, values)
-    dims = {name: ["probe"] for name in posterior.spec.output_names}
-    return Diagnosis(blocks, arviz.from_dict(groups, dims=dims))
+        location, scale = (v[..., outputs].reshape(*lead, -1) for v in (mean, scatter))
+        return judge(location, scale, wide[:, outputs].ravel(), block.stats, block.tuning)
+
+    blocks = {block.block.name: judged(block) for block in posterior.blocks}
+    return function_groups(posterior, mean, scatter), blocks
 
 
-def _diagnose_block(block: BlockDraws, values: NDArray) -> BlockDiagnosis:
-    flat = values.reshape(*values.shape[:2], -1)
-    n_chains, n_draws = flat.shape[:2]
-    nothing = {"50": float("nan"), "90": float("nan")}
-    if n_chains < 2 or n_draws < 4:
-        warning = (
-            f"{n_chains} chain(s) of {n_draws} draw(s) cannot show convergence; fit with MCLMC()",
+def _training_stars(
+    posterior: Posterior, train: Pairs | None, stars: int
+) -> tuple[tuple[Pairs, NDArray[np.int64]] | None, str]:
+    """Return stars of the fit with their numbers, and which they are in words."""
+    if train is None:
+        found = probe_pairs(posterior)
+        return found, "" if found is None else f"{len(found[1])} training stars (the probe stars):"
+    posterior.check_spec(train.spec)
+    count = posterior.record.get("stars", len(train))
+    probes = probe_pairs(posterior)
+    if len(train) != count or (probes is not None and _shared(probes[0], train) < len(probes[0])):
+        raise ValueError(
+            f"these {len(train)} stars are not the {count} that the model was fitted to; give the "
+            "pairs that were passed to fit, or stars that were not in the fit as held_out"
         )
-        return BlockDiagnosis(nothing, nothing, nothing, float("nan"), block.tuning, warning)
-    axes = {"chain_axis": 0, "draw_axis": 1}
-    with np.errstate(invalid="ignore", divide="ignore"):  # a frozen chain has no spread
-        rhat = array_stats.rhat(flat, **axes)
-        bulk = array_stats.ess(flat, method="bulk", **axes)
-        tail = array_stats.ess(flat, method="tail", prob=0.9, **axes)
-        within = flat.std(axis=1, ddof=1).mean(axis=0)
-        spread = flat.mean(axis=1).std(axis=0, ddof=1) / within
-    result = BlockDiagnosis(
-        {str(p): float(np.percentile(rhat, p)) for p in PERCENTILES},
-        {str(p): float(np.percentile(bulk, 100 - p)) for p in PERCENTILES},
-        {str(p): float(np.percentile(tail, 100 - p)) for p in PERCENTILES},
-        float(np.median(spread)),
-        block.tuning,
-        (),
-    )
-    return result._replace(warnings=tuple(_warnings(result)))
+    # The likelihood of the others was an integral over what they lack.
+    whole = np.flatnonzero(~posterior.gaps.missing(train.x, train.x_err))
+    if not len(whole):
+        return None, ""
+    rows = _some(whole, stars)
+    left = len(train) - len(whole)
+    gaps = f"; {left} with gaps in their inputs were not asked" if left else ""
+    return (train.take(rows), rows), f"{len(rows)} of {len(train)} training stars{gaps}:"
 
 
-def _warnings(found: BlockDiagnosis) -> list[str]:
-    warnings = []
-    if not found.rhat["90"] <= RHAT_LIMIT:
-        warnings.append(
-            f"R-hat of predictions is {found.rhat['90']:.2f} at the 90th percentile "
-            f"(limit {RHAT_LIMIT}): the chains disagree; run longer (max_steps, time_budget), "
-            "or use one hidden layer"
+def _held_out_stars(
+    posterior: Posterior, held_out: Pairs, stars: int
+) -> tuple[Pairs, NDArray[np.int64]]:
+    posterior.check_spec(held_out.spec)
+    if len(held_out) == 0:
+        raise ValueError("there are no held-out stars; check their table")
+    probes = probe_pairs(posterior)
+    known = _shared(probes[0], held_out) if probes is not None else 0
+    if known:
+        raise ValueError(
+            f"{known} of the held-out stars were in the fit; give stars that were not "
+            "(Pairs.split), or the training stars as train"
         )
-    if not found.ess_bulk["90"] >= ESS_LIMIT:
-        warnings.append(
-            f"one probe in ten has fewer than {found.ess_bulk['90']:.0f} effective draws (limit "
-            f"{ESS_LIMIT}): quantiles are rough; run longer"
+    rows = _some(np.arange(len(held_out)), stars)
+    return held_out.take(rows), rows
+
+
+def _some(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    return rows[np.arange(min(count, len(rows))) * len(rows) // min(count, len(rows))]
+
+
+def _shared(probes: Pairs, pairs: Pairs) -> int:
+    """Return how many of the probe stars are among these, number for number."""
+
+    def numbers(stars: Pairs) -> list[tuple[float, ...]]:
+        # A probe's gaps are filled, but what B measured is as it was.
+        return [tuple(row) for row in np.nan_to_num(np.hstack([stars.y, stars.y_err])).tolist()]
+
+    return sum(star in set(numbers(pairs)) for star in numbers(probes))
+
+
+def _leave_out(
+    posterior: Posterior, content: xr.DataTree, blocks: dict[str, BlockDiagnosis]
+) -> tuple[dict[str, Loo], dict[str, Pit]]:
+    """Leave training stars out in turn, where the draws are of a posterior."""
+    kinds = {fault.kind for block in blocks.values() for fault in block.faults}
+    if kinds & {"unproven", "frozen"}:
+        return {}, {}
+    loo: dict[str, Loo] = {}
+    pit: dict[str, Pit] = {}
+    names, r_eff = posterior.spec.output_names, efficiency(content)
+    for block in posterior.blocks:
+        network = block.block.name
+        loo[network], found = leave_one_out(content, network, r_eff)
+        for k in block.block.outputs:
+            values = loo_pit(content, names[k], network, found, r_eff)
+            pit[names[k]] = judge_pit(values, len(names))
+    return loo, pit
+
+
+def _replicated(
+    posterior: Posterior, content: xr.DataTree, pairs: Pairs
+) -> tuple[dict[str, tuple[Statistic, ...]], dict[str, Reach]]:
+    mean = posterior.predict(pairs, kind="mean").mean(axis=0)
+    base = posterior.scaler.base(posterior.gaps.filled(pairs).x)
+    checks, prior = {}, {}
+    for k, name in enumerate(posterior.spec.output_names):
+        seen = pairs.seen[:, k]
+        if not seen.any():
+            continue
+        drawn, invented = (
+            np.asarray(content[group][name]).reshape(posterior.n_draws, -1)
+            for group in ("posterior_predictive", "prior_predictive")
         )
-    energy = found.tuning.get("energy_variance")
-    if isinstance(energy, float) and not energy <= ENERGY_LIMIT:
-        warnings.append(
-            f"the energy error varies by {energy:.2g} per dimension (limit {ENERGY_LIMIT}): the "
-            "step is too long and the draws biased; lower energy_variance"
-        )
-    if found.tuning.get("divergences"):
-        warnings.append(
-            f"{found.tuning['divergences']} transitions diverged: raise target_accept and fit again"
-        )
-    step, length = found.tuning.get("step_size"), found.tuning.get("length")
-    if isinstance(step, float) and isinstance(length, float) and not step >= STEP_LIMIT * length:
-        warnings.append(
-            f"the step size collapsed to {step:.2g}: the chains are frozen; fit with another seed"
-        )
-    return warnings
+        checks[name] = statistics(pairs.y[seen, k] - mean[seen, k], drawn - mean[seen, k])
+        start = base[seen, k] - posterior.scaler.delta_centre[k]
+        prior[name] = reach(pairs.y[seen, k] - start, invented - start)
+    return checks, prior
+
+
+def _score(posterior: Posterior, pairs: Pairs) -> HeldOut:
+    found = compare(posterior, pairs)
+    names, n = posterior.spec.output_names, len(pairs)
+    pit = {
+        name: judge_pit(found.pit[pairs.seen[:, k], k], len(names))
+        for k, name in enumerate(names)
+        if pairs.seen[:, k].any()
+    }
+    error = float(found.log_density.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
+    return HeldOut(n, float(-found.log_density.mean()), error, pit)

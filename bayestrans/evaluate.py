@@ -6,20 +6,19 @@ import json
 from functools import partial
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import scoringrules
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import stats
 
 from . import student, tarp
 from .baseline import Predictive
 from .calibration import LEVELS
+from .measured import compare
 from .neighbours import CLASSES
 from .pairs import Pairs
 from .posterior import Posterior
-from .predictive import Mixture
 
 Floats = NDArray[np.float64]
 
@@ -188,56 +187,19 @@ def evaluate(posterior: Posterior, pairs: Pairs) -> Evaluation:
 def _score_model(posterior: Posterior, pairs: Pairs) -> _Stars:
     filled = posterior.gaps.filled(pairs).x
     delta = posterior.scaler.delta(filled, pairs.y)
-    err = posterior.scaler.noise(pairs.y_err)
-    log_density = np.zeros(len(pairs))
-    pit, mean = np.full(delta.shape, np.nan), np.full(delta.shape, np.nan)
-    for block in posterior.blocks:
-        outputs = list(block.block.outputs)
-        joint, table = np.zeros(len(pairs)), None
-        for rows, mixture in posterior.mixtures(block, pairs.x, pairs.x_err):
-            values, errors = (jnp.asarray(a[np.ix_(rows, outputs)].T) for a in (delta, err))
-            table = _tabulate(mixture.dof) if table is None else table
-            joint[rows], below, centre = _compare(mixture, table, values, errors)
-            pit[rows[:, None], outputs], mean[rows[:, None], outputs] = below.T, centre.T
-        log_density += joint
+    found = compare(posterior, pairs)
     sample = posterior.predict(pairs, kind="measured")
     sample -= posterior.scaler.base(filled)
     sample /= posterior.scaler.delta_scale
     crps = scoringrules.crps_ensemble(delta, np.moveaxis(sample, 0, -1))
     return _Stars(
-        log_density,
+        found.log_density,
         _energy(delta, sample),
         tarp.credibility(sample, delta),
-        (delta - mean) * posterior.scaler.delta_scale,
+        (delta - found.mean) * posterior.scaler.delta_scale,
         np.asarray(crps),
-        pit,
+        found.pit,
     )
-
-
-def _tabulate(dof: jax.Array) -> jax.Array:
-    """Return the table of `student.from_table`, which is that of all stars."""
-    knots = np.linspace(-student.TABLE_REACH, student.TABLE_REACH, student.TABLE_STEPS + 1)
-    # SciPy's: the one in JAX takes longer to compile than this to run.
-    return jnp.asarray(special.stdtr(np.asarray(dof, dtype=np.float64)[:, None], np.sinh(knots)))
-
-
-@jax.jit
-def _compare(
-    mixture: Mixture, table: jax.Array, delta: jax.Array, err: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Return log density (N,) and PIT (K, N) of measured values, and the predicted mean (K, N)."""
-
-    def one(part: tuple[Mixture, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        draw, row = part
-        residual = delta - draw.location
-        noise = draw.error_factor[:, None] * err
-        density = student.log_density(residual, draw.scale, draw.corr, noise, draw.dof)
-        t = residual / jnp.sqrt(draw.scale**2 + noise**2)
-        return density, student.from_table(row[None], t.reshape(1, -1)).reshape(t.shape)
-
-    density, below = jax.lax.map(one, (mixture, table))
-    log_mean = jax.scipy.special.logsumexp(density, axis=0) - jnp.log(len(density))
-    return log_mean, below.mean(axis=0), mixture.location.mean(axis=0)
 
 
 def _energy(delta: Floats, sample: Floats) -> Floats:

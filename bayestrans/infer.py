@@ -120,6 +120,7 @@ def fit(
         Baseline.learn(complete, scaler),
         complete.x[probes],
         complete.x_err[probes],
+        *_probe_outputs(pairs.take(probes), gaps),
         record,
     )
 
@@ -163,6 +164,19 @@ def _fit_block(
 def _probes(count: int) -> np.ndarray:
     """Return evenly spaced positions: the same stars for the same table."""
     return np.unique(np.linspace(0, count - 1, min(PROBES, count)).astype(int))
+
+
+def _probe_outputs(pairs: Pairs, gaps: Gaps) -> tuple[np.ndarray, np.ndarray]:
+    """Return what B measured of probe stars, and its errors (P, K).
+
+    NaN for a star that the networks did not see as `Gaps.filled` gives it, because
+    its likelihood was an integral over what it lacks.
+    """
+    inputs = tuple(range(pairs.x.shape[1]))
+    filled = gaps.filled(pairs)
+    seen, given = (gaps.seen(p.x, p.x_err, inputs) for p in (pairs, filled))
+    same = (np.abs(seen - given) < 1e-9).all(axis=1)[:, None]  # False where NaN
+    return np.where(same, pairs.y, np.nan), np.where(same, pairs.y_err, np.nan)
 
 
 def _check_count(pairs: Pairs) -> None:

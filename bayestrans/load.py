@@ -67,6 +67,8 @@ def from_tree(tree: xr.DataTree) -> Posterior:
         Baseline(**groups["baseline"]),
         groups["probe"]["x"],
         groups["probe"]["x_err"],
+        groups["probe"]["y"],
+        groups["probe"]["y_err"],
         json.loads(tree.attrs["provenance"]),
     )
     _check_draws(posterior)
@@ -95,7 +97,8 @@ def _check_arrays(groups: dict[str, dict[str, NDArray]], spec: Spec) -> None:
         "kinds": (None, used - k),
     }
     baseline: Shapes = {"gram": (d + 1, d + 1), "cross": (d + 1, k), "square": (k, k)}
-    probe: Shapes = {"x": (None, d), "x_err": (len(groups["probe"]["x"]), d)}
+    probes = len(groups["probe"]["x"])
+    probe: Shapes = {n: (probes, d if n[0] == "x" else k) for n in ("x", "x_err", "y", "y_err")}
     expected = {"scaler": scaler, "support": support, "baseline": baseline, "probe": probe}
     expected["density"] = density
     expected["calibration"] = dict.fromkeys(("level", "slope", "growth", "fade"), (k,))

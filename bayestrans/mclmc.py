@@ -287,8 +287,9 @@ def function_rhat(target: Target, positions: jax.Array) -> float:
     """Return the 90th percentile over probes of the split R-hat in function space."""
     values = over_draws(target.probe, positions, target.data)
     values = values.reshape(*values.shape[:2], -1)
-    rhats = array_stats.rhat(values, chain_axis=0, draw_axis=1)
-    return float(np.percentile(rhats, 90))
+    with np.errstate(invalid="ignore", divide="ignore"):  # chains that do not move
+        rhats = array_stats.rhat(values, chain_axis=0, draw_axis=1)
+        return float(np.percentile(rhats, 90))
 
 
 def robust_variance(energy: NDArray) -> float:

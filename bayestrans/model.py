@@ -218,6 +218,15 @@ def degrees_of_freedom(draw: Draw, shape: Shape) -> jax.Array | float:
     return draw["dof_above_2"] + 2.0 if shape.dof is None else shape.dof
 
 
+def prior_draws(shape: Shape, n_features: int, key: jax.Array, count: int) -> dict[str, jax.Array]:
+    """Return ``count`` draws of every unknown from the prior, stacked along the first axis."""
+    # Not compiled as one program: that takes seconds for each network, this once for all.
+    with numpyro.handlers.seed(rng_seed=key), numpyro.plate("draws", count, dim=-2):
+        drawn = _prior(shape, n_features)
+    sizes = site_shapes(shape, n_features)
+    return {name: values.reshape(count, *sizes[name]) for name, values in drawn.items()}
+
+
 def site_shapes(shape: Shape, n_features: int) -> dict[str, tuple[int, ...]]:
     """Return the name and shape of every unknown of the model."""
     with numpyro.handlers.seed(rng_seed=0):

@@ -18,6 +18,7 @@ from scipy import stats
 
 from .evaluate import Evaluation
 from .neighbours import CLASSES
+from .plot_diagnose import loo_pit, predictive_check, trace_rank
 from .plot_importance import error_budget, importance
 from .plot_residuals import residuals, residuals_by_input
 from .plot_star import star
@@ -47,11 +48,14 @@ __all__ = [
     "importance",
     "kiel",
     "label",
+    "loo_pit",
     "pit_ecdf",
+    "predictive_check",
     "residuals",
     "residuals_by_input",
     "star",
     "symbol",
+    "trace_rank",
     "training_coverage",
     "width_by_support",
 ]

@@ -82,7 +82,10 @@ class Posterior:
     baseline : Baseline
         Moments for the identity and linear baselines.
     probe_x, probe_x_err : (P, D) array
-        Training stars at which convergence is judged.
+        Training stars at which convergence is judged, gaps filled.
+    probe_y, probe_y_err : (P, K) array
+        What survey B measured of them; NaN where it did not, and for a star whose
+        gaps the fit integrated over: filled, it is not the star of the likelihood.
     record : dict
         Provenance: versions, seed, method, number of stars, time.
     """
@@ -98,6 +101,8 @@ class Posterior:
     baseline: Baseline
     probe_x: Floats
     probe_x_err: Floats
+    probe_y: Floats
+    probe_y_err: Floats
     record: dict[str, Any]
 
     @property
@@ -335,7 +340,7 @@ def to_tree(posterior: Posterior) -> xr.DataTree:
         "support": posterior.neighbours.to_arrays(),
         "calibration": posterior.calibration.to_arrays(),
         "baseline": posterior.baseline.to_arrays(),
-        "probe": {"x": posterior.probe_x, "x_err": posterior.probe_x_err},
+        "probe": {n: getattr(posterior, f"probe_{n}") for n in ("x", "x_err", "y", "y_err")},
     }
     for group, arrays in parts.items():
         groups[group] = xr.Dataset({n: (_dims(n, a.ndim), a) for n, a in arrays.items()})

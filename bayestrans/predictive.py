@@ -92,6 +92,23 @@ def draw_noise(mixture: Mixture, err: jax.Array, keys: jax.Array, base: jax.Arra
     return jax.vmap(star, (0, 2, 2, 1), 2)(keys, mixture.location, mixture.scale, err)
 
 
+def replicate(
+    mixture: Mixture, err: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return the same law's draws (S, K, N), which depend on the company of the stars.
+
+    For replicated data, which need no star to keep its noise: NumPy's gamma
+    numbers take a tenth of the time, and nothing to compile.
+    """
+    location, scale, corr, dof, factor = (np.asarray(part, np.float64) for part in mixture)
+    within = np.linalg.cholesky(corr) @ rng.standard_normal(location.shape)
+    noise = scale * within + factor[..., None] * err * rng.standard_normal(location.shape)
+    half = np.where(np.isinf(dof), 1.0, 0.5 * dof)[:, None]
+    chi_square = rng.gamma(half, 1.0, (len(dof), location.shape[2])) / half
+    tail = np.where(np.isinf(dof)[:, None], 1.0, chi_square)
+    return location + noise / np.sqrt(tail)[:, None]
+
+
 def star_keys(x: NDArray[np.float64], x_err: NDArray[np.float64]) -> NDArray[np.uint32]:
     """Return two words per star from its own numbers: 64 bits do not fit one fold."""
     hashed = pd.util.hash_pandas_object(pd.DataFrame(np.hstack([x, x_err])), index=False)

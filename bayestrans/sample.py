@@ -38,7 +38,7 @@ class Run(NamedTuple):
         Unconstrained parameters.
     stats : dict of (chain, draw) arrays
         What the sampler knows of each draw: ``log_density`` always, and its
-        own (``energy_error``, ``diverging``).
+        own (``energy_error``, ``energy``, ``diverging``).
     tuning : dict of numbers and strings
         Step size, momentum length, steps, and why the run ended.
     """
@@ -279,9 +279,10 @@ class NUTS:
         keys = jax.random.split(run_key, self.chains)
         with progress_bar(f"{label}: NUTS", self.chains, "chain", progress=progress) as bar:
             drawn = PerChain(self._chain(target))((starts, keys), target.data, bar.update)
-        positions, potential, diverging, steps, step_size = drawn
+        positions, potential, energy, diverging, steps, step_size = drawn
         stats = {
             "log_density": -np.asarray(potential),
+            "energy": np.asarray(energy),
             "diverging": np.asarray(diverging),
             "gradients": np.asarray(steps),
         }
@@ -308,7 +309,8 @@ class NUTS:
 
             def draw(state: Any, _: None) -> Any:
                 state = advance(state)
-                return state, (state.z, state.potential_energy, state.diverging, state.num_steps)
+                told = state.potential_energy, state.energy, state.diverging, state.num_steps
+                return state, (state.z, *told)
 
             state, drawn = jax.lax.scan(draw, state, None, length=self.draws)
             return *drawn, state.adapt_state.step_size

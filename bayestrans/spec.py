@@ -138,10 +138,10 @@ class Spec:
                 raise SpecError(f"spec {self.name!r} names {kind} {twice[0]!r} twice; rename one")
         for output in self.outputs:
             name = output.name  # which names columns of catalogues and arrays of model files
-            if name == "intrinsic" or not name or set(name) & set("/. "):
+            if name in ("intrinsic", "joint") or not name or set(name) & set("/. "):
                 raise SpecError(
                     f"spec {self.name!r} names an output {name!r}; use another name than "
-                    "'intrinsic', without '/', '.' or blank"
+                    "'intrinsic' or 'joint', without '/', '.' or blank"
                 )
             self._check_correction(output)
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .files import whole
 
 FORMAT = "bayestrans model"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 #: Attributes of the file rather than of the model.
 STAMPS = ("format", "format_version", "digest")
@@ -171,7 +171,7 @@ def _declared_bytes(path: Path, group: h5py.Group) -> Iterator[int]:
 def _check_finite(path: Path, tree: xr.DataTree) -> None:
     for node in tree.subtree:
         for name, values in node.data_vars.items():
-            finite_or_nan = node.name == "probe"  # errors that a survey does not give are NaN there
+            finite_or_nan = node.name == "probe"  # what a survey does not give is NaN there
             bad = np.isinf(values.values) if finite_or_nan else ~np.isfinite(values.values)
             if bad.any():
                 raise ModelFileError(

@@ -174,6 +174,7 @@ def test_diagnose_prints_and_writes_what_the_api_says(given, model, tmp_path, ca
     direct, out = bt.diagnose(given.posterior), tmp_path / "new" / "folder"
     assert cli.main(["diagnose", model, "--out", str(out)]) == 0
     assert capsys.readouterr().out == f"{direct}\n"
+    # Two members of an ensemble have no ranks and cannot be weighted: no pictures.
     assert sorted(p.name for p in out.iterdir()) == ["diagnosis.nc", "diagnosis.txt"]
     assert (out / "diagnosis.txt").read_text(encoding="utf-8") == f"{direct}\n"
     with xr.open_datatree(out / "diagnosis.nc", engine="h5netcdf") as tree:

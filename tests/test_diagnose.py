@@ -29,25 +29,46 @@ SPEC = bt.Spec(
 GOOD_TUNING = {"step_size": 0.3, "length": 20.0, "energy_variance": 4e-4, "ended": "converged"}
 
 
+#: Of the corrections; their scatter about a plane of slope 0.5 is of unit size.
+CENTRE, SCALE = np.array([10.0, 0.0]), np.array([40.0, 30.0])
+
+
+def stars(count: int, seed: int) -> bt.Pairs:
+    """Return stars whose scaled corrections are 0.5 (z1 + z2) and noise."""
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=(count, 2))
+    x = np.array([5000.0, 3.0]) + np.array([300.0, 0.5]) * z
+    delta = 0.5 * z.sum(axis=1, keepdims=True) + rng.normal(size=(count, 2))
+    y = np.column_stack([x[:, 0], np.zeros(count)]) + CENTRE + SCALE * delta
+    nothing = np.full(x.shape, np.nan)
+    return bt.Pairs(SPEC, x, nothing, y, nothing, np.arange(count))
+
+
 @pytest.fixture(scope="module")
 def train() -> bt.Pairs:
-    rng = np.random.default_rng(0)
-    x = np.array([5000.0, 3.0]) + np.array([300.0, 0.5]) * rng.normal(size=(100, 2))
-    y = np.column_stack([x[:, 0] + rng.normal(10, 40, 100), rng.normal(0, 30, 100)])
-    nothing = np.full(x.shape, np.nan)
-    return bt.Pairs(SPEC, x, nothing, y, np.full(y.shape, np.nan), np.arange(100))
+    return stars(400, 0)
 
 
 def drawn(train: bt.Pairs, chains: int = 4, draws: int = 250, **tuning: object) -> bt.Posterior:
-    """Return linear networks whose draws are independent and alike in all chains."""
-    rng, scaler = np.random.default_rng(1), Scaler.learn(train)
+    """Return linear networks whose draws are those of the posterior, in all chains.
+
+    What B measured of the probe stars is left out: only the sampling is to be judged.
+    """
+    rng = np.random.default_rng(1)
+    scaler = dataclasses.replace(
+        Scaler.learn(train),
+        x_centre=np.array([5000.0, 3.0]),
+        x_scale=np.array([300.0, 0.5]),
+        delta_centre=CENTRE,
+        delta_scale=SCALE,
+    )
     blocks = tuple(
         BlockDraws(
             block,
             {
-                "intercept": rng.normal(0.0, 0.1, (chains, draws, 1)),
-                "slope": rng.normal(0.5, 0.1, (chains, draws, 1, 2)),
-                "log_scatter": rng.normal(0.0, 0.05, (chains, draws, 1)),
+                "intercept": rng.normal(0.0, 0.05, (chains, draws, 1)),
+                "slope": rng.normal(0.5, 0.05, (chains, draws, 1, 2)),
+                "log_scatter": rng.normal(0.0, 0.04, (chains, draws, 1)),
                 "error_factor": np.ones((chains, draws, 1)),
             },
             {"log_density": rng.normal(-50.0, 1.0, (chains, draws))},
@@ -65,9 +86,11 @@ def drawn(train: bt.Pairs, chains: int = 4, draws: int = 250, **tuning: object) 
         Neighbours.learn(train.x, (0, 1)),
         Calibration.identity(len(SPEC.outputs)),
         Baseline.learn(train, scaler),
-        train.x[::5],
-        train.x_err[::5],
-        {},
+        train.x[::8],
+        train.x_err[::8],
+        np.full((len(train.x[::8]), 2), np.nan),
+        train.y_err[::8],
+        {"stars": len(train)},
     )
 
 
@@ -171,6 +194,87 @@ def test_draws_that_never_move_are_not_called_good(train):
     assert found.blocks["rv"].warnings == ()
 
 
+def test_one_chain_that_does_not_move_is_named_and_the_others_judged_by_themselves(train):
+    good = drawn(train)
+    first, *rest = good.blocks
+    draws = {name: v.copy() for name, v in first.draws.items()}
+    for values in draws.values():
+        values[2] = values[2, :1]
+    found = bt.diagnose(dataclasses.replace(good, blocks=(first._replace(draws=draws), *rest)))
+    (warning,) = found.warnings
+    assert "of the 4 chains (from 0) frozen: 2;" in warning
+    assert found.blocks["intrinsic"].frozen == (2,)
+    assert found.blocks["intrinsic"].rhat["90"] > 1.1  # of all four, as it is
+    assert found.verdict == "do not use"
+
+
+@pytest.mark.parametrize(
+    ("step", "kinds", "verdict"),
+    [
+        (0.0, set(), "good"),
+        (0.15, {"modes"}, "usable"),  # it shows, and costs little
+        (3.0, {"modes", "few draws"}, "do not use"),
+    ],
+)
+def test_what_chains_apart_cost_decides(train, step, kinds, verdict):
+    good = drawn(train)
+    place = good.blocks[0].draws["intercept"] + step * np.array([0, 0, 0, 1.0])[:, None, None]
+    found = bt.diagnose(with_intercepts(good, place))
+    assert {fault.kind for _, fault in found.faults} - {"few draws"} == kinds - {"few draws"}
+    assert found.verdict == verdict
+    # Three chains at 0 and one at the step have a variance of a quarter of its square.
+    share = (0.5 * step) ** 2 / (1 + 3 / 16 * step**2 + 0.01)
+    assert found.blocks["intrinsic"].mode_share["50"] == pytest.approx(share, rel=0.15, abs=2e-4)
+
+
+FAULTS = {  # what each kind of broken run is called, and by no other name
+    "frozen": "frozen",
+    "step": "the step is too long",
+    "modes": "they sit in different modes",
+}
+
+
+def bumpy(count: int) -> bt.Pairs:
+    """Return stars whose correction jumps in two places; one hidden unit can follow one."""
+    rng = np.random.default_rng(0)
+    z = rng.uniform(-1.7, 1.7, (count, 2))
+    jumps = np.tanh(8 * (z[:, 0] + 1)) + np.tanh(8 * (z[:, 0] - 1))
+    x = np.array([5000.0, 3.0]) + np.array([300.0, 0.5]) * z
+    y = x[:, :1] + 40 * (jumps + 0.3 * rng.normal(size=count))[:, None]
+    spec, nothing = dataclasses.replace(SPEC, outputs=SPEC.outputs[:1]), np.full(x.shape, np.nan)
+    return bt.Pairs(spec, x, nothing, y, nothing[:, :1], np.arange(count))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "network", "options"),
+    [
+        ("", (), {"steps": 2000}),
+        ("frozen", (), {"steps": 400, "energy_variance": 1e-18}),
+        ("step", (), {"steps": 400, "energy_variance": 50.0}),
+        ("modes", (1,), {"steps": 1000, "warm_steps": 500}),
+    ],
+    ids=["good", "frozen", "step", "modes"],
+)
+def test_real_runs_that_went_wrong_are_called_by_their_fault(fault, network, options):
+    method = bt.MCLMC(**{"draws": 100, "warm_steps": 300, **options})
+    posterior = bt.fit(
+        bumpy(300),
+        method=method,
+        network=bt.Network(network),
+        noise=bt.Noise(dof=math.inf),
+        calibrate=False,
+        seed=1,
+        progress=False,
+    )
+    blank = np.full(posterior.probe_y.shape, np.nan)  # a line through jumps fits badly anyway
+    found = bt.diagnose(dataclasses.replace(posterior, probe_y=blank))
+    print(f"\n{found}")
+    said = {name for name, words in FAULTS.items() if words in str(found)}
+    assert said == ({fault} if fault else set())
+    assert (found.verdict == "good") == (not fault)
+
+
 @pytest.mark.parametrize("energy", [0.2, math.nan])
 def test_a_large_energy_error_is_called_a_bias(train, energy):
     found = bt.diagnose(drawn(train, energy_variance=energy))
@@ -190,7 +294,8 @@ def test_an_ensemble_says_that_it_cannot_show_convergence(train):
     words = "1 chain(s) of 2 draw(s) cannot show convergence; fit with MCLMC()"
     assert found.warnings == (f"intrinsic: {words}",)
     assert math.isnan(found.blocks["intrinsic"].rhat["90"])
-    assert str(found).startswith("intrinsic: see the warnings")
+    assert found.verdict == "usable"
+    assert found.loo == found.checks == {}  # two members are no draws to weight
     table = arviz.summary(found.tree, kind="stats", var_names=["teff"])
     assert len(table) == len(posterior.probe_x)
 
@@ -208,14 +313,14 @@ def test_tree_is_one_that_arviz_summarises(train):
     found = bt.diagnose(posterior)
     assert set(found.tree.children) >= {"posterior", "sample_stats"}
     assert found.tree["posterior"]["teff"].dims == ("chain", "draw", "probe")
-    mean = posterior.predict(posterior.probe_x, kind="mean").reshape(4, 250, 20, 2)
+    mean = posterior.predict(posterior.probe_x, kind="mean").reshape(4, 250, 50, 2)
     np.testing.assert_array_equal(found.tree["posterior"]["teff"], mean[..., 0])
     np.testing.assert_array_equal(found.tree["posterior"]["rv"], mean[..., 1])
     stats = found.tree["sample_stats"]
     np.testing.assert_array_equal(stats["rv.log_density"], posterior.blocks[1].stats["log_density"])
     table = arviz.summary(found.tree, kind="diagnostics", var_names=["teff"], round_to="none")
     rhat = table["r_hat"].to_numpy(dtype=float)
-    assert len(rhat) == 20
+    assert len(rhat) == 50
     assert found.blocks["intrinsic"].rhat["90"] == pytest.approx(np.percentile(rhat, 90), abs=1e-6)
 
 
@@ -229,11 +334,13 @@ def test_tree_survives_a_file(train, tmp_path):
 def test_text_gives_the_verdict_and_its_evidence(train):
     good = bt.diagnose(drawn(train))
     lines = str(good).splitlines()
-    assert lines[0] == "intrinsic: good"
+    assert lines[0] == "verdict: good"
+    assert "intrinsic: good" in lines
     assert "rv: good" in lines
     assert any(f"{good.blocks['rv'].rhat['90']:.3f} (90 %)" in line for line in lines)
     assert any("step_size 0.3" in line for line in lines)
     assert "warning" not in str(good)
     bad = str(bt.diagnose(drawn(train, energy_variance=0.2)))
-    assert bad.count("  warning: the energy error varies") == 2
-    assert bad.startswith("intrinsic: see the warnings")
+    assert bad.count(": the energy error varies") == 2
+    assert bad.startswith("verdict: usable, for 2 reasons:")
+    assert "intrinsic: see the warnings" in bad

@@ -98,6 +98,8 @@ def exact(train: bt.Pairs, *, widen: float = 1.0, dof: float = math.inf) -> bt.P
         Baseline.learn(train, scaler),
         train.x[:20],
         train.x_err[:20],
+        train.y[:20],
+        train.y_err[:20],
         {},
     )
 

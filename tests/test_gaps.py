@@ -409,6 +409,8 @@ def test_a_fit_without_one_complete_star_is_calibrated_and_reported(torn):
     assert abs(report["random"]["after"]["0.68"] - 0.68) < 0.15
     assert mended.record["missing_inputs"] == np.isnan(torn.x).sum()
     assert np.isfinite(mended.probe_x).all()
+    # Filled, these are not the stars that the fit saw: nothing is to be compared with them.
+    assert np.isnan(mended.probe_y).all()
     for values in mended.calibration.to_arrays().values():
         assert np.isfinite(values).all()
 

@@ -75,6 +75,10 @@ def test_linear_network_with_fixed_noise_is_bayesian_linear_regression(method):
     draws = post.predict(test, kind="mean")[:, :, 0]
     assert np.abs(draws.mean(axis=0) - mean).max() < 0.1 * sd.min()
     np.testing.assert_allclose(draws.std(axis=0), sd, rtol=0.10)
+    # What ArviZ calls energy: NUTS refreshes it with each momentum, MCLMC keeps it.
+    energy = post.blocks[0].stats.get("energy")
+    assert (energy is not None) == isinstance(method, bt.NUTS)
+    assert energy is None or bt.diagnose(post).blocks["intrinsic"].bfmi > (0.5, 0.5)
 
 
 def test_laplace_limit_of_many_stars_finds_the_true_line():

@@ -64,6 +64,8 @@ def simple(output: bt.Output) -> tuple[bt.Posterior, bt.Pairs]:
         Baseline.learn(pairs, scaler),
         x[:5],
         nothing[:5],
+        pairs.y[:5],
+        pairs.y_err[:5],
         {},
     )
     return posterior, pairs

@@ -76,6 +76,8 @@ def invented(pairs: bt.Pairs, network=SMALL, noise=NOISE) -> Posterior:
         Baseline.learn(pairs, scaler),
         pairs.x[:5],
         pairs.x_err[:5],
+        pairs.y[:5],
+        pairs.y_err[:5],
         {"stars": len(pairs)},
     )
 

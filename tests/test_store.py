@@ -116,7 +116,8 @@ def test_a_loaded_model_holds_the_same(posterior, saved):
                 np.testing.assert_array_equal(theirs[name], values)
     x = posterior.probe_x
     np.testing.assert_array_equal(loaded.neighbours.score(x), posterior.neighbours.score(x))
-    np.testing.assert_array_equal(loaded.probe_x_err, posterior.probe_x_err)
+    for name in ("probe_x_err", "probe_y", "probe_y_err"):
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(posterior, name))
 
 
 def test_the_digest_is_the_same_in_memory_and_after_loading(posterior, saved):
@@ -376,9 +377,9 @@ def test_a_changed_attribute_is_refused(small):
 
 def test_a_newer_format_is_refused_with_both_versions(copy):
     with changed(copy) as file:
-        file.attrs["format_version"] = 3
+        file.attrs["format_version"] = 4
     message = refusal(copy)
-    assert "has model format 3 and this version reads 2; install" in message
+    assert "has model format 4 and this version reads 3; install" in message
 
 
 @pytest.mark.parametrize(
@@ -479,6 +480,8 @@ def test_weights_of_another_shape_are_refused_whatever_the_digest(posterior, tmp
         ("support", "thresholds", 0),
         ("baseline", "cross", 1),
         ("probe", "x_err", 1),
+        ("probe", "y", 0),
+        ("probe", "y_err", 1),
     ],
 )
 def test_no_array_may_have_another_shape(posterior, tmp_path, group, name, axis):
