@@ -24,6 +24,7 @@ from .mclmc import MCLMC
 from .network import Network
 from .pairs import Pairs
 from .parts import interrupted
+from .plot_diagnose import pictures
 from .posterior import Posterior
 from .report import check_report, report
 from .sample import NUTS, SVI, Ensemble, Method
@@ -158,15 +159,14 @@ def _pairs(table: str | None, posterior: Posterior) -> Pairs | None:
 
 def _draw(diagnosis: Diagnosis, folder: Path) -> None:
     """Leave each picture that the diagnosis has enough for, and none of an earlier one."""
+    found = pictures(diagnosis)
     for name in DIAGNOSIS_PICTURES:
         path = folder / f"{name}.png"
-        try:
-            figure = getattr(plot, name)(diagnosis)
-        except ValueError:  # one chain, or no stars to compare with
+        if name not in found:  # one chain, or no stars to compare with
             path.unlink(missing_ok=True)
             continue
         with whole(path) as partial:
-            figure.savefig(partial, dpi=200, format="png")
+            found[name].savefig(partial, dpi=200, format="png")
 
 
 def run_support(options: argparse.Namespace) -> int:

@@ -31,6 +31,23 @@ LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (3, 1, 1,
 STATISTICS = {"beyond 3 MAD": "share beyond 3 MAD", "skewness": "skewness"}
 
 
+def pictures(diagnosis: Diagnosis) -> dict[str, Figure]:
+    """Return each picture that a diagnosis has enough for, by the name of its function."""
+    found = {}
+    if _has_ranks(diagnosis):
+        found["trace_rank"] = trace_rank(diagnosis)
+    if diagnosis.pit or diagnosis.held_out is not None:
+        found["loo_pit"] = loo_pit(diagnosis)
+    if diagnosis.checks:
+        found["predictive_check"] = predictive_check(diagnosis)
+    return found
+
+
+def _has_ranks(diagnosis: Diagnosis) -> bool:
+    sizes = diagnosis.tree["posterior"].sizes
+    return bool(sizes["chain"] >= 2 and sizes["draw"] >= 4)
+
+
 def trace_rank(diagnosis: Diagnosis, probe: int | None = None) -> Figure:
     """Show what the chains did at a probe star.
 
@@ -58,7 +75,7 @@ def trace_rank(diagnosis: Diagnosis, probe: int | None = None) -> Figure:
     functions = diagnosis.tree["posterior"]
     names = [str(n) for n in functions.data_vars if "probe" in functions[str(n)].dims]
     names = [name for name in names if SEPARATOR not in name]
-    if functions.sizes["chain"] < 2 or functions.sizes["draw"] < 4:
+    if not _has_ranks(diagnosis):
         raise ValueError("so few chains or draws have no ranks; fit with MCLMC() or NUTS()")
     figure = Figure(figsize=(PAGE, 0.7 + 1.3 * len(names)), layout="constrained")
     grid = np.atleast_2d(figure.subplots(len(names), 2, width_ratios=(1.6, 1), sharex="col"))

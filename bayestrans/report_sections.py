@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from . import plot
 from .answers import FLAGS
 from .neighbours import CLASSES
+from .plot_diagnose import pictures
 from .plot_support import training_inputs
 from .posterior import Posterior
 from .report_page import (
@@ -157,8 +158,30 @@ def convergence(material: Material) -> Section:
             "swapped without changing a prediction, so that their own R-hat means nothing.",
             Sheet(caption, (*head, "spread", "verdict"), rows),
             Sheet("The sampler", ("network", "what it recorded"), settings, text=True),
+            *(
+                Picture(figure, *DIAGNOSES[name])
+                for name, figure in pictures(material.diagnosis).items()
+            ),
         ),
     )
+
+
+#: Alternative text and caption of each picture of a diagnosis.
+DIAGNOSES = {
+    "trace_rank": (
+        "Draws and ranks of the predictions of each chain at one probe star for each output.",
+        "The probe star at which chains differ most. Left: draws of its prediction; right: ranks "
+        "of each chain among all draws, which should stay within the band.",
+    ),
+    "loo_pit": (
+        "Leave-one-out probability integral transforms of each output, less the uniform.",
+        "Training stars, each left out in turn: within the band, errors are of the right size.",
+    ),
+    "predictive_check": (
+        "Statistics of the residuals of each output beside those of replicated stars.",
+        "Residuals of training stars (line) and of stars that the model invents in their places.",
+    ),
+}
 
 
 def calibration(material: Material) -> Section:
