@@ -184,6 +184,8 @@ def lines(train: bt.Pairs, chains: int = 4, draws: int = 50, level: float = 0.0)
         Baseline.learn(train, scaler),
         train.x[::5],
         train.x_err[::5],
+        train.y[::5],
+        train.y_err[::5],
         {},
     )
 
@@ -350,7 +352,8 @@ def wide_model(count: int) -> bt.Posterior:
         spec, bt.Network(()), bt.Noise(dof=math.inf), scaler,
         (BlockDraws(spec.blocks[0], draws, {}, {}),), density,
         Neighbours.learn(x, tuple(range(count))), Calibration.identity(1),
-        Baseline.learn(train, scaler), x[:5], nothing[:5], {},
+        Baseline.learn(train, scaler), x[:5], nothing[:5], train.y[:5],
+        train.y_err[:5], {},
     )  # fmt: skip
 
 

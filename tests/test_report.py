@@ -88,6 +88,8 @@ def model(
         Baseline.learn(train, scaler),
         train.x[::3],
         train.x_err[::3],
+        train.y[::3],
+        train.y_err[::3],
         {"stars": 60, "utc": "2026-01-02T03:04:05+00:00", "held_out_regions": REGIONS, **record},
     )
 
@@ -187,7 +189,9 @@ def whole(given, coarse, tmp_path_factory) -> str:
 def test_everything_is_in_the_page(whole):
     found = Page(whole)
     pictures = found.all("img")
-    assert len(pictures) == 11  # 3 of residuals, 2 each of errors, inputs, support, catalogue
+    assert (
+        len(pictures) == 14
+    )  # 3 of residuals, 3 of the diagnosis, 2 each of errors, inputs, support, catalogue
     for picture in pictures:
         assert picture["src"].startswith("data:image/png;base64,")
         assert len(picture["alt"]) > 20
@@ -259,7 +263,7 @@ def test_the_same_model_and_stars_give_the_same_page_also_on_the_command_line(
 
 def test_a_model_alone_says_what_is_lacking(tmp_path):
     text = bt.report(model(), tmp_path).read_text(encoding="utf-8")
-    assert len(Page(text).all("img")) == 2  # of what it rests on
+    assert len(Page(text).all("img")) == 5  # 3 of the diagnosis, 2 of what it rests on
     assert text.count("This needs stars that were not used in the fit") == 2
     assert text.count("when its translation is given") == 1
     assert ("caution", "not scored on held-out stars; give some as pairs (--pairs)") in verdicts(
@@ -477,7 +481,7 @@ def looked_at(text: str, folder: Path) -> tuple[dict, list[str]]:
 
 def test_a_browser_shows_every_picture_and_asks_for_nothing(whole, tmp_path):
     found, said = looked_at(whole, tmp_path)
-    assert found == {"pictures": 11, "broken": 0, "wide": False, "asked": []}
+    assert found == {"pictures": 14, "broken": 0, "wide": False, "asked": []}
     assert said == []
 
 
@@ -487,7 +491,7 @@ def test_a_report_of_many_outputs_is_small(posterior, split, tmp_path, monkeypat
     path = bt.report(posterior, tmp_path, pairs=split[1])
     assert 1e6 < path.stat().st_size < 5e6
     found, said = looked_at(path.read_text(encoding="utf-8"), tmp_path)
-    assert found == {"pictures": 12, "broken": 0, "wide": False, "asked": []}
+    assert found == {"pictures": 15, "broken": 0, "wide": False, "asked": []}
     assert said == []
 
 
