@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro
 import numpyro.distributions as dist
+from numpy.typing import NDArray
 
 from . import student
 from .network import Network
@@ -218,13 +220,56 @@ def degrees_of_freedom(draw: Draw, shape: Shape) -> jax.Array | float:
     return draw["dof_above_2"] + 2.0 if shape.dof is None else shape.dof
 
 
-def prior_draws(shape: Shape, n_features: int, key: jax.Array, count: int) -> dict[str, jax.Array]:
+def prior_draws(
+    shape: Shape, n_features: int, count: int, rng: np.random.Generator
+) -> dict[str, NDArray[np.float64]]:
     """Return ``count`` draws of every unknown from the prior, stacked along the first axis."""
-    # Not compiled as one program: that takes seconds for each network, this once for all.
-    with numpyro.handlers.seed(rng_seed=key), numpyro.plate("draws", count, dim=-2):
-        drawn = _prior(shape, n_features)
-    sizes = site_shapes(shape, n_features)
-    return {name: values.reshape(count, *sizes[name]) for name, values in drawn.items()}
+    laws: dict[str, dist.Distribution] = {}
+
+    # Nothing is drawn by JAX: to compile that for every shape takes seconds.
+    def collect(site: dict[str, Any]) -> jax.Array:
+        laws[site["name"]] = site["fn"]
+        return jnp.zeros(site["fn"].shape())
+
+    with numpyro.handlers.substitute(substitute_fn=collect):
+        _prior(shape, n_features)
+    return {name: _drawn(law, count, rng) for name, law in laws.items()}
+
+
+def _drawn(law: dist.Distribution, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    size, base = (count, *law.shape()), law
+    while isinstance(base, dist.Independent | dist.ExpandedDistribution):
+        base = base.base_dist
+    match base:
+        case dist.Normal():
+            return rng.normal(base.loc, base.scale, size)
+        case dist.HalfNormal():
+            return np.abs(rng.normal(0.0, base.scale, size))
+        case dist.LogNormal():
+            return np.exp(rng.normal(base.loc, base.scale, size))
+        case dist.Gamma():
+            return rng.gamma(base.concentration, 1.0 / base.rate, size)
+        case dist.LKJCholesky():
+            return lkj_cholesky(base.dimension, float(base.concentration), count, rng)
+    raise TypeError(f"no draws of {base!r}")  # a prior that was added to the model, not here
+
+
+def lkj_cholesky(
+    size: int, concentration: float, count: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return Cholesky factors (count, K, K) of correlation matrices from an LKJ law.
+
+    The onion of Lewandowski, Kurowicka & Joe (2009, J. Multivariate Analysis 100, 1989).
+    """
+    factor = np.zeros((count, size, size))
+    factor[:, 0, 0] = 1.0
+    for i in range(1, size):
+        square = rng.beta(0.5 * i, concentration + 0.5 * (size - 1 - i), count)
+        direction = rng.standard_normal((count, i))
+        direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+        factor[:, i, :i] = np.sqrt(square)[:, None] * direction
+        factor[:, i, i] = np.sqrt(1.0 - square)
+    return factor
 
 
 def site_shapes(shape: Shape, n_features: int) -> dict[str, tuple[int, ...]]:

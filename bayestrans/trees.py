@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import jax
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -31,12 +30,11 @@ def as_fitted(posterior: Posterior) -> Posterior:
 
 def as_prior(posterior: Posterior, *, seed: int) -> Posterior:
     """Return the same model with as many draws from its prior, in one chain."""
-    blocks = []
-    for number, block in enumerate(posterior.blocks):
-        key = jax.random.fold_in(jax.random.key(seed), number)
+    blocks, rng = [], np.random.default_rng(seed)
+    for block in posterior.blocks:
         shape = Shape.of(posterior.network, posterior.noise, len(block.block.outputs))
         n_features = posterior.gaps.n_features(block.block.inputs)
-        drawn = prior_draws(shape, n_features, key, posterior.n_draws)
+        drawn = prior_draws(shape, n_features, posterior.n_draws, rng)
         draws = {n: np.asarray(v, block.draws[n].dtype)[None] for n, v in drawn.items()}
         blocks.append(block._replace(draws=draws, stats={}))
     return dataclasses.replace(as_fitted(posterior), blocks=tuple(blocks))

@@ -21,6 +21,7 @@ from bayestrans.baseline import Baseline
 from bayestrans.calibration import Calibration
 from bayestrans.checks import judge_pit, reach, statistics
 from bayestrans.gaps import Gaps
+from bayestrans.model import Shape, lkj_cholesky, prior_draws, site_shapes
 from bayestrans.neighbours import Neighbours
 from bayestrans.posterior import BlockDraws
 from bayestrans.scale import Scaler
@@ -222,7 +223,32 @@ def test_the_prior_reaches_what_it_gives_and_not_what_it_does_not():
     assert not reach(rng.normal(9.0, 1.0, 100), drawn_sets).within
 
 
-def test_prior_draws_are_those_of_the_model(good):
+def test_drawn_correlations_follow_their_prior():
+    factor = lkj_cholesky(4, 2.0, 4000, np.random.default_rng(7))
+    corr = factor @ np.swapaxes(factor, 1, 2)
+    np.testing.assert_allclose(np.einsum("nii->ni", corr), 1.0)
+    # Each correlation of an LKJ(2) matrix of 4 is 2 b - 1, b from a Beta(2 + 4 / 2 - 1, the same).
+    for i, j in zip(*np.tril_indices(4, -1), strict=True):
+        assert stats.kstest(0.5 * (corr[:, i, j] + 1), stats.beta(3, 3).cdf).pvalue > 1e-3
+
+
+def test_prior_draws_are_those_of_the_laws():
+    shape = Shape.of(bt.Network((3,)), bt.Noise(), 2)
+    drawn_sites = prior_draws(shape, 2, 4000, np.random.default_rng(8))
+    sizes = site_shapes(shape, 2)
+    assert {name: v.shape[1:] for name, v in drawn_sites.items()} == sizes
+    laws = {
+        "slope": stats.norm,
+        "amplitude": stats.halfnorm,
+        "error_factor": stats.lognorm(0.3),
+        "dof_above_2": stats.gamma(2, scale=10),
+    }
+    for name, law in laws.items():
+        values = drawn_sites[name].reshape(4000, -1)[:, 0]
+        assert stats.kstest(values, law.cdf).pvalue > 1e-3, name
+
+
+def test_prior_predictive_is_as_wide_as_the_prior_says(good):
     invented_y = good.tree["prior_predictive"]["rv"].values[0]
     spread = np.percentile(invented_y / SCALE[1], [16, 50, 84])
     # Normal(0, 1) intercept and two slopes, log-normal scatter: wider than 1, about zero.
