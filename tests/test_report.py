@@ -479,6 +479,7 @@ def looked_at(text: str, folder: Path) -> tuple[dict, list[str]]:
     return json.loads(html.unescape(title[1])), said
 
 
+@pytest.mark.slow
 def test_a_browser_shows_every_picture_and_asks_for_nothing(whole, tmp_path):
     found, said = looked_at(whole, tmp_path)
     assert found == {"pictures": 14, "broken": 0, "wide": False, "asked": []}
@@ -495,6 +496,7 @@ def test_a_report_of_many_outputs_is_small(posterior, split, tmp_path, monkeypat
     assert said == []
 
 
+@pytest.mark.slow
 def test_the_browser_would_tell(tmp_path):
     text = page("t", "f", [], [])
     bad = '<img src="data:image/png;base64,AAAA"><img src="https://example.invalid/x.png">'
