@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from .layout import CatalogueError, Layout, refuse_twice, unpacked
 
 #: What FITS writers put for "no value" among 64-bit integers.
 NULL = np.iinfo(np.int64).min
+
+#: Bytes that the data of a FITS file are filled up to a multiple of.
+FITS_BLOCK = 2880
 
 
 def format_of(path: Path) -> str:
@@ -51,6 +55,51 @@ def _read_fits(path: Path, layout: Layout) -> Table:
                 tables = ", ".join(name or "one without a name" for name in named_hdus)
                 raise CatalogueError(f"there is no table {name} among its tables ({tables})")
         return _side_by_side({name: _read_hdu(named_hdus[name]) for name in layout.hdus})
+
+
+def fits_batches(path: Path, rows: int, wanted: Callable[[str], bool]) -> Iterator[Table] | None:
+    """Return tables of some rows each, of the wanted columns; nothing where it must be whole."""
+    with path.open("rb") as stream, fits.open(stream) as hdus:
+        first = _first_table(hdus)
+        # Compressed files must be unpacked whole; lists of any length lie behind the table.
+        if not isinstance(first, fits.BinTableHDU) or path.suffix.lower() == ".gz":
+            return None
+        lists = any(re.match(r"\d*[PQ]", column.format) for column in first.columns)
+        if lists or not first.header["NAXIS2"]:
+            return None
+        refuse_twice(first.columns.names)
+    return _fits_parts(path, rows, wanted)
+
+
+def _first_table(hdus: Any) -> Any:
+    return next((hdu for hdu in hdus if isinstance(hdu, (fits.BinTableHDU, fits.TableHDU))), None)
+
+
+def _fits_parts(path: Path, rows: int, wanted: Callable[[str], bool]) -> Iterator[Table]:
+    with path.open("rb") as stream, fits.open(stream, lazy_load_hdus=True) as hdus:
+        hdu = _first_table(hdus)
+        names = [name for name in hdu.columns.names if wanted(name.strip())]
+        header, begins = hdu.header, hdu.fileinfo()["datLoc"]
+        width, total = header["NAXIS1"], header["NAXIS2"]
+        for start in range(0, total, rows):
+            count = min(rows, total - start)
+            stream.seek(begins + start * width)
+            held = stream.read(count * width)
+            if len(held) < count * width:
+                raise CatalogueError("the FITS file is cut short; fetch it again")
+            # A table of its own, so that each part is read as the whole would be.
+            own = header.copy()
+            own["NAXIS2"], own["PCOUNT"] = count, 0
+            blocks = held + bytes(-len(held) % FITS_BLOCK)
+            part = fits.BinTableHDU.fromstring(own.tostring().encode("ascii") + blocks)
+            yield _read_hdu(part)[names]
+
+
+def fits_rows(path: Path) -> int | None:
+    """Return the number of rows of a file's first table."""
+    with path.open("rb") as stream, fits.open(stream) as hdus:
+        found = _first_table(hdus)
+        return None if found is None else int(found.header["NAXIS2"])
 
 
 def _read_hdu(hdu: Any) -> Table:

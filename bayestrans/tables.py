@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from .arrow import from_frame, from_objects, parquet_batches, parquet_rows
 from .files import same, whole
-from .formats import FORMATS, NULL, READERS, WRITERS, format_of
+from .formats import FORMATS, NULL, READERS, WRITERS, fits_batches, fits_rows, format_of
 from .layout import COMMON, CatalogueError, Layout, Values, plain
 from .pairs import PairsError
 
@@ -66,11 +66,7 @@ def read_table(source: Source, layout: Layout = COMMON) -> Table:
     if not isinstance(source, str | os.PathLike | pd.DataFrame):
         found = f"the table is a {type(source).__name__}"
         raise CatalogueError(f"{found}; give a path, an astropy Table or a DataFrame")
-    with named(source), warnings.catch_warnings():
-        warnings.simplefilter("ignore", AstropyWarning)
-        warnings.filterwarnings("error", message=".*truncated")
-        for changed in (W46, W51):  # text cut short, numbers cut to their type
-            warnings.simplefilter("error", changed)
+    with named(source), _strictly():
         if isinstance(source, pd.DataFrame):
             with _explained("a table", "check the types of its columns"):
                 return _tidy(from_frame(source))
@@ -82,18 +78,19 @@ def read_table(source: Source, layout: Layout = COMMON) -> Table:
 def read_batches(
     source: Source, rows: int, wanted: Callable[[str], bool] = lambda _: True
 ) -> Iterator[Table]:
-    """Yield a table in parts of ``rows`` rows, at least one; Parquet in bounded memory.
+    """Yield a table in parts of ``rows`` rows, at least one; Parquet and FITS in bounded memory.
 
     ``wanted`` says which columns are needed: others may be left out.
     """
-    if isinstance(source, str | os.PathLike) and Path(source).suffix.lower() == ".parquet":
+    kind = _kind(source)
+    if kind in BATCHES and isinstance(source, str | os.PathLike):
         path, remedy = Path(source), "check that it is complete and its suffix right"
         with named(source):
-            kind = format_of(path)
-            with _explained(kind, remedy, path):
-                parts = parquet_batches(path, rows, wanted)
+            with _explained(kind, remedy, path), _strictly():
+                parts = BATCHES[kind](path, rows, wanted)
             while parts is not None:
-                with _explained(kind, remedy, path):
+                # Not beyond the reading: what is done with a part has filters of its own.
+                with _explained(kind, remedy, path), _strictly():
                     part = next(parts, None)
                 if part is None:
                     return
@@ -107,9 +104,39 @@ def count_rows(source: Source) -> int | None:
     """Return the number of rows if it can be had without reading the table."""
     if isinstance(source, Table | pd.DataFrame):
         return len(source)
-    if isinstance(source, str | os.PathLike) and Path(source).suffix.lower() == ".parquet":
-        return parquet_rows(Path(source))
-    return None
+    kind = _kind(source)
+    if kind not in ROWS or not isinstance(source, str | os.PathLike):
+        return None
+    path = Path(source)
+    with named(source), _explained(kind, "check that it is complete", path), _strictly():
+        return ROWS[kind](path)
+
+
+#: How formats are read in parts, and how their rows are counted without reading them.
+BATCHES: dict[str, Callable[..., Iterator[Table] | None]] = {
+    "Parquet": parquet_batches,
+    "FITS": fits_batches,
+}
+ROWS: dict[str, Callable[[Path], int | None]] = {"Parquet": parquet_rows, "FITS": fits_rows}
+
+
+def _kind(source: Source) -> str:
+    """Return the format of a file, or nothing for a table in memory."""
+    if not isinstance(source, str | os.PathLike):
+        return ""
+    with named(source):
+        return format_of(Path(source))
+
+
+@contextmanager
+def _strictly() -> Iterator[None]:
+    """Raise what readers only warn of where values are lost; other warnings are not for users."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        warnings.filterwarnings("error", message=".*truncated")
+        for changed in (W46, W51):  # text cut short, numbers cut to their type
+            warnings.simplefilter("error", changed)
+        yield
 
 
 @contextmanager

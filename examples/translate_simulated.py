@@ -15,11 +15,11 @@ folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
 
 # 1. Two surveys with common stars. With real ones this line is
 #    pairs = bt.read_pairs("pairs.fits", bt.Spec.from_toml("a_to_b.toml"))
-survey = bt.simulate(n_common=800, n_catalogue=1000, seed=5)
+survey = bt.simulate(n_common=500, n_catalogue=1000, seed=5)
 train, test = survey.pairs.split(0.2, seed=1)  # by star, never by row
 
 # 2. Fit. A short run with a small network; leave both out for the defaults.
-method = bt.MCLMC(draws=100, steps=1000)
+method = bt.MCLMC(chains=2, draws=100, steps=1000)
 post = bt.fit(train, method=method, network=bt.Network((16,)), seed=2, progress=False)
 post.save(folder / "model.nc", overwrite=True)
 

@@ -22,6 +22,9 @@ matplotlib.use("Agg")
 if "BAYESTRANS_TESTS_COMPILED" not in os.environ:
     COMPILED = tempfile.TemporaryDirectory(prefix="bayestrans-tests-")
     os.environ["BAYESTRANS_TESTS_COMPILED"] = COMPILED.name
+# In the environment, so that programs that tests start share them too.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["BAYESTRANS_TESTS_COMPILED"]
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 jax.config.update("jax_compilation_cache_dir", os.environ["BAYESTRANS_TESTS_COMPILED"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 # jax_numpy_rank_promotion stays off: the package multiplies (draws, K) by (K,) on purpose.

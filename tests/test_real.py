@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,9 @@ import bayestrans as bt
 from bayestrans.cli import main
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+#: 16000 for the figures in the docs.
+SEISMIC_STEPS = os.environ.get("BAYESTRANS_SEISMIC_STEPS", "8000")
 
 pytestmark = [pytest.mark.slow, pytest.mark.realdata]
 
@@ -81,7 +85,7 @@ def run_through_command_line(folder, table, name, capsys, *options) -> tuple[dic
 
 def test_seismic_logg(real_data, tmp_path, capsys):
     table = real_data / "apogee_dr17_seismic_logg.csv"
-    options = ("--steps", "16000", "--no-calibration")
+    options = ("--steps", SEISMIC_STEPS, "--no-calibration")
     sheet, post = run_through_command_line(
         tmp_path, table, "apogee_dr17_to_seismic_logg", capsys, *options
     )
@@ -94,7 +98,8 @@ def test_seismic_logg(real_data, tmp_path, capsys):
     )
     assert sheet["nll"] + scale <= -0.48
     assert score["rmse"] <= 0.083
-    assert diagnosis.blocks["intrinsic"].rhat["90"] < 1.1
+    # Half the steps of the figures in the docs, in half the time.
+    assert diagnosis.blocks["intrinsic"].rhat["90"] < (1.1 if int(SEISMIC_STEPS) >= 16000 else 1.2)
 
 
 def test_velocity_in_five_folds(real_data):

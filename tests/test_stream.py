@@ -21,7 +21,7 @@ from bayestrans import cli
 from bayestrans.tables import read_table, write_table
 
 #: Twenty were tried by hand; each costs some seconds.
-KILLS = int(os.environ.get("BAYESTRANS_KILLS", "3"))
+KILLS = int(os.environ.get("BAYESTRANS_KILLS", "2"))
 
 stream = importlib.import_module("bayestrans.translate")
 

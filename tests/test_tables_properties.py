@@ -9,13 +9,21 @@ from pathlib import Path
 import astropy.units as u
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.table import Column, MaskedColumn, Table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bayestrans.catalogue import read_inputs
 from bayestrans.spec import Input, Output, Spec
-from bayestrans.tables import digest, read_table, write_table
+from bayestrans.tables import (
+    count_rows,
+    digest,
+    plain,
+    read_batches,
+    read_table,
+    write_table,
+)
 
 SUFFIXES = [".fits", ".csv", ".ecsv", ".parquet", ".vot"]
 NULL = np.iinfo(np.int64).min
@@ -220,3 +228,55 @@ def test_any_unit_of_speed_becomes_that_of_the_spec(value, unit):
     expected = (value * u.Unit(unit)).to_value("km/s")
     found = read_inputs(table, spec)
     np.testing.assert_allclose([found.x[0, 0], found.x_err[0, 0]], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("suffix", [".fits", ".parquet"])
+@BUDGET
+@given(st.data())
+def test_parts_of_any_table_are_the_table(suffix, data):
+    table = data.draw(tables(ASCII if suffix == ".fits" else WORDS, least=1))
+    rows = data.draw(st.integers(1, 5))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"table{suffix}"
+        write_table(table, path)
+        whole, parts = read_table(path), list(read_batches(path, rows))
+        assert count_rows(path) == len(whole)
+        one = list(read_batches(path, rows, lambda name: name == whole.colnames[0]))
+    assert [len(part) for part in parts[:-1]] == [rows] * (len(parts) - 1)
+    for name in whole.colnames:
+        back, mask = (np.concatenate(v) for v in zip(*(plain(p[name]) for p in parts), strict=True))
+        values, gaps = plain(whole[name])
+        np.testing.assert_array_equal(mask, gaps)
+        np.testing.assert_array_equal(back[~gaps], values[~gaps])
+        assert all(str(part[name].unit) == str(whole[name].unit) for part in parts)
+    assert whole.colnames[0] in one[0].colnames
+
+
+def test_scaled_columns_and_their_gaps_are_the_same_in_parts(tmp_path):
+    """Unsigned and scaled integers, with TNULL; text of one width; a vector."""
+    columns = [
+        fits.Column("big", "K", bzero=2**63, array=np.arange(7, dtype=np.uint64) + 2**63),
+        fits.Column("scaled", "I", null=-99, array=np.array([0, 1, -99, 3, -99, 5, 6])),
+        fits.Column("word", "5A", array=np.array(["a", "bb", "", "d", "e", "f", "ggggg"])),
+        fits.Column("pair", "2E", array=np.arange(14.0).reshape(7, 2)),
+    ]
+    path = tmp_path / "t.fits"
+    fits.BinTableHDU.from_columns(columns).writeto(path)
+    for key, value in {"TSCAL2": 0.5, "TZERO2": 10.0}.items():
+        fits.setval(path, key, value=value, ext=1)
+    whole, parts = read_table(path), list(read_batches(path, 3))
+    assert [len(part) for part in parts] == [3, 3, 1]
+    assert plain(whole["scaled"])[1].tolist() == [False, False, True, False, True, False, False]
+    for name in whole.colnames:
+        back, mask = (np.concatenate(v) for v in zip(*(plain(p[name]) for p in parts), strict=True))
+        values, gaps = plain(whole[name])
+        np.testing.assert_array_equal(mask, gaps)
+        np.testing.assert_array_equal(back[~gaps], values[~gaps])
+
+
+def test_lists_of_different_lengths_are_read_whole(tmp_path):
+    lists = np.array([np.arange(n, dtype=float) for n in (1, 3, 2)], dtype=object)
+    columns = [fits.Column("id", "K", array=np.arange(3)), fits.Column("l", "PD()", array=lists)]
+    fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "t.fits")
+    parts = list(read_batches(tmp_path / "t.fits", 2))
+    assert [list(part["id"]) for part in parts] == [[0, 1], [2]]
