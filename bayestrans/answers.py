@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -19,6 +20,8 @@ from .summary import Chosen, chosen, exhausted, room, summarise
 from .thin import fewest
 
 Floats = NDArray[np.float64]
+
+log = logging.getLogger("bayestrans")
 
 #: Bits of the ``flags`` column.
 FLAGS = {
@@ -161,6 +164,10 @@ class Answers:
                 if not exhausted(error) or group == 1:
                     raise
                 self._group = min(self._group, group // 2)  # other threads may have done it
+                log.warning(
+                    f"the device's memory does not hold {group} stars at a time; "
+                    f"going on with {self._group}"
+                )
 
     def _correlate_networks(self, inputs: Inputs, corr: Floats, sd: Floats) -> None:
         """Put in the correlations between networks of stars with gaps.

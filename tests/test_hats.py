@@ -15,6 +15,7 @@ from astropy.table import Table
 
 import bayestrans as bt
 from bayestrans.cli import main
+from bayestrans.hats import translate_partition
 from bayestrans.tables import read_table
 
 pytest.importorskip("hats_import", reason="HATS catalogues need bayestrans[hats]")
@@ -115,6 +116,18 @@ def test_what_was_killed_goes_on_to_the_same_bytes(folder: Path, posterior: bt.P
     for file in files:
         assert (out / file).read_bytes() == (folder / "whole" / file).read_bytes()
     assert not waiting.parent.exists()
+
+
+def test_an_empty_partition_has_the_columns_of_the_others(
+    folder: Path, stars: Table, posterior: bt.Posterior
+):
+    frame = stars.to_pandas()
+    model, place = str(folder / "model.nc"), ["ra", "dec"]
+    some = translate_partition(frame[:3], model, 2, 0, place)
+    none = translate_partition(frame[:0], model, 2, 0, place)
+    assert len(none) == 0
+    assert none.dtypes.equals(some.dtypes)
+    assert {"star_id", "ra", "dec", "teff_mean", "teff_draws"} <= set(none.columns)
 
 
 def test_what_cannot_be_done_is_said_first(folder: Path, posterior: bt.Posterior):

@@ -261,3 +261,28 @@ def test_kills_at_any_moment_lose_nothing(posterior, catalogue, tmp_path):
     assert same(read_table(out), read_table(whole))
     left = {p.name for p in tmp_path.iterdir()}
     assert left == {"m.nc", "a.parquet", "b.parquet", "c.parquet"}
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".fits"])
+def test_reading_in_parts_takes_no_more_memory_for_more_rows(suffix, tmp_path):
+    """Peak memory of a process of its own: 40 MB of numbers, read 2 MB at a time."""
+    numbers = Table(
+        {f"column{i}": np.random.default_rng(i).normal(size=500_000) for i in range(10)}
+    )
+    write_table(numbers, tmp_path / f"many{suffix}")
+    write_table(numbers[:50_000], tmp_path / f"few{suffix}")
+    code = (
+        "import sys, resource\n"
+        "from bayestrans.tables import read_batches\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
+        "for path in sys.argv[1:]:\n"
+        "    rows = sum(len(part) for part in read_batches(path, 25_000))\n"
+        "    print(rows, peak())\n"
+    )
+    files = [tmp_path / f"{name}{suffix}" for name in ("few", "many")]
+    run = subprocess.run(
+        [sys.executable, "-c", code, *files], check=True, capture_output=True, text=True
+    )
+    (few, before), (many, after) = (map(float, line.split()) for line in run.stdout.splitlines())
+    assert (few, many) == (50_000, 500_000)
+    assert after - before < 15  # MiB

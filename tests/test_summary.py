@@ -164,7 +164,7 @@ def test_the_size_of_groups_does_not_matter(group):
         np.testing.assert_allclose(getattr(found, name), values, rtol=1e-4, atol=1e-5)
 
 
-def test_a_device_without_room_gets_fewer_stars_at_a_time(posterior, split, monkeypatch):
+def test_a_device_without_room_gets_fewer_stars_at_a_time(posterior, split, monkeypatch, caplog):
     """As an accelerator's memory would say; any other fault of a program is raised."""
     _, test = split
     inputs = Inputs(test.x, test.x_err, Table({"id": test.ids}))
@@ -181,6 +181,7 @@ def test_a_device_without_room_gets_fewer_stars_at_a_time(posterior, split, monk
     found = Answers(posterior).table(inputs)
     assert asked[:3] == [CACHED, CACHED // 2, CACHED // 4]
     assert set(asked[3:]) == {CACHED // 4}  # what was learned is kept
+    assert f"going on with {CACHED // 4}" in caplog.text
     np.testing.assert_allclose(found["teff_mean"], want["teff_mean"], rtol=1e-6)
 
     def broken(*_):
