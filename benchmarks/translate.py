@@ -36,8 +36,10 @@ from bayestrans.summary import chosen
 WIDTHS = (64, 128, 256, 512, 256, 128, 64)
 MEMBERS = 10
 PEAK = (
-    "import sys, resource, bayestrans as bt; from bayestrans.cli import main;"
-    "main(sys.argv[1:]); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    # Not getrusage: its peak counts that of the process which started this one.
+    "import re, sys; from pathlib import Path; from bayestrans.cli import main;"
+    "main(sys.argv[1:]);"
+    r"print(int(re.search(r'VmHWM:\s+(\d+)', Path('/proc/self/status').read_text())[1]) / 1024)"
 )
 
 
