@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from bayestrans.cli import main
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
-#: 16000 for the figures in the docs.
+#: 5 and 16000 for the figures in the docs.
+K2_FOLDS = int(os.environ.get("BAYESTRANS_K2_FOLDS", "3"))
 SEISMIC_STEPS = os.environ.get("BAYESTRANS_SEISMIC_STEPS", "8000")
 
 pytestmark = [pytest.mark.slow, pytest.mark.realdata]
@@ -41,14 +43,14 @@ def gaussian_process(train: bt.Pairs, test: bt.Pairs, scaler) -> tuple[float, np
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_k2_giants_in_five_folds_beat_linear_and_gaussian_process(real_data):
-    """NLL and CRPS with each output in units of its input's sd, five folds by star."""
+def test_k2_giants_in_folds_beat_linear_and_gaussian_process(real_data):
+    """NLL and CRPS with each output in units of its input's sd, in folds of five by star."""
     spec = bt.Spec.from_toml(EXAMPLES / "galah_dr3_to_apogee_dr17_k2.toml")
     pairs = bt.read_pairs(real_data / "galah_dr3_apogee_dr17_k2.csv", spec)
     rows = {
         name: [] for name in ("nll", "crps", "cover", "lin_nll", "lin_crps", "gp_nll", "gp_crps")
     }
-    for fold, (train, test) in enumerate(pairs.folds(5, seed=0)):
+    for fold, (train, test) in enumerate(islice(pairs.folds(5, seed=0), K2_FOLDS)):
         post = bt.fit(train, method=bt.MCLMC(steps=3000), seed=fold, progress=False)
         found = bt.evaluate(post, test)
         sd = train.x.std(axis=0)[list(spec.corrects)]
@@ -67,7 +69,8 @@ def test_k2_giants_in_five_folds_beat_linear_and_gaussian_process(real_data):
     assert mean["nll"] <= 0.33
     assert mean["nll"] < min(mean["lin_nll"], mean["gp_nll"])
     assert (mean["crps"] <= 1.02 * np.minimum(mean["lin_crps"], mean["gp_crps"])).all()
-    assert ((mean["cover"] >= 0.64) & (mean["cover"] <= 0.73)).all()
+    chance = 0.0 if K2_FOLDS == 5 else 0.02  # of fewer stars
+    assert ((mean["cover"] >= 0.64 - chance) & (mean["cover"] <= 0.73 + chance)).all()
 
 
 def run_through_command_line(folder, table, name, capsys, *options) -> tuple[dict, bt.Posterior]:
@@ -126,15 +129,3 @@ def test_velocity_in_five_folds(real_data):
     assert mean["after"] <= mean["before"]
     assert mean["crps"] < mean["identity"]
     assert np.abs(mean["cover"] - [0.68, 0.95]).max() <= 0.03
-
-
-def test_velocity_through_the_command_line(real_data, tmp_path, capsys):
-    table = real_data / "galah_dr3_gaia_dr2_rv.csv"
-    options = ("--steps", "1000", "--no-calibration")
-    sheet, _ = run_through_command_line(
-        tmp_path, table, "galah_dr3_to_gaia_dr2_rv", capsys, *options
-    )
-    score, plain = sheet["outputs"]["rv"], sheet["baselines"]["identity"]["outputs"]["rv"]
-    print(f"\n{score}\n{plain}")
-    assert score["crps"] < plain["crps"]
-    assert score["mad_sigma"] < 1.1 * plain["mad_sigma"]
