@@ -15,10 +15,11 @@ from astropy.table import Table
 
 import bayestrans as bt
 from bayestrans.cli import main
-from bayestrans.hats import translate_partition
+from bayestrans.hats import translate_partition, workers
 from bayestrans.tables import read_table
 
 pytest.importorskip("hats_import", reason="HATS catalogues need bayestrans[hats]")
+get_client = pytest.importorskip("dask.distributed").get_client
 pytestmark = [
     pytest.mark.slow,
     # LSDB does what will be an error in the next major version of pandas.
@@ -82,6 +83,13 @@ def test_two_workers_give_the_numbers_of_one_table(
     properties = (folder / "out" / "hats.properties").read_text()
     assert f"bayestrans_model={posterior.digest}" in properties
     assert "bayestrans_seed=0" in properties
+
+
+def test_workers_are_as_many_as_were_asked_for(folder: Path):
+    with workers(folder / "stars", 2):
+        assert len(get_client().scheduler_info()["workers"]) == 2
+    with pytest.raises(ValueError, match="workers are for the folder"), workers("a.parquet", 2):
+        pass
 
 
 def test_what_was_killed_goes_on_to_the_same_bytes(folder: Path, posterior: bt.Posterior):
