@@ -92,7 +92,9 @@ def _fits_parts(path: Path, rows: int, wanted: Callable[[str], bool]) -> Iterato
             own["NAXIS2"], own["PCOUNT"] = count, 0
             blocks = held + bytes(-len(held) % FITS_BLOCK)
             part = fits.BinTableHDU.fromstring(own.tostring().encode("ascii") + blocks)
-            yield _read_hdu(part)[names]
+            table = _read_hdu(part)
+            table.keep_columns(names)  # not table[names]: a table so indexed holds itself
+            yield table
 
 
 def fits_rows(path: Path) -> int | None:
