@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from numpy.typing import NDArray
+from scipy import special, stats
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor, kernels
 
@@ -61,11 +62,20 @@ class Prediction(NamedTuple):
         Predicted mean. Kept apart, because that of draws with heavy tails is noisy.
     trusted : (star,) array of bool, optional
         The method's own flag.
+    log_density : (star,) array, optional
+        Of the measured values that a star has, together, in the units of the spec.
     """
 
     draws: Floats
     mean: Floats
     trusted: NDArray[np.bool_] | None = None
+    log_density: Floats | None = None
+
+
+def normal_log_density(pairs: bt.Pairs, mean: Floats, sd: Floats) -> Floats:
+    """Return the log density of each star's values under independent normals (..., N, K)."""
+    each = stats.norm(mean, sd).logpdf(pairs.y)
+    return np.where(pairs.seen, each, 0.0).sum(axis=-1)
 
 
 class Plan(NamedTuple):
@@ -128,7 +138,8 @@ def deep_ensemble(
     target = scaler.delta(train.x, train.y)
     rng = np.random.default_rng(seed)
     delta = np.empty((draws, *test.y.shape))
-    mean = np.empty(test.y.shape)
+    mean, log_density = np.empty(test.y.shape), np.zeros(len(test))
+    held, seen = scaler.delta(test.x, test.y), test.seen
     for block, key in _keyed_blocks(train.spec, seed):
         z, at = (scaler.features(p.x, p.x_err, block.inputs) for p in (train, test))
         outputs = list(block.outputs)
@@ -141,7 +152,12 @@ def deep_ensemble(
         # of measured values, and so has them in it already.
         delta[:, :, outputs] = location[member] + scatter[member] * noise
         mean[:, outputs] = location.mean(axis=0)
-    return Prediction(scaler.restore(test.x, delta), scaler.restore(test.x, mean))
+        # Outputs that share a network are independent in each member, not in the mixture.
+        each = stats.norm(location, scatter).logpdf(held[:, outputs])
+        together = np.where(seen[:, outputs], each - np.log(scaler.delta_scale[outputs]), 0.0)
+        log_density += special.logsumexp(together.sum(axis=-1), axis=0) - np.log(plan.members)
+    sample, centre = scaler.restore(test.x, delta), scaler.restore(test.x, mean)
+    return Prediction(sample, centre, log_density=log_density)
 
 
 def gaussian_process(
@@ -173,8 +189,9 @@ def gaussian_process(
             model = GaussianProcessRegressor(model.kernel_, optimizer=None, normalize_y=True)
             model.fit(z[many], target[many, k])
             mean[:, k], sd[:, k] = model.predict(at, return_std=True)
-    delta = mean + sd * rng.standard_normal((draws, *mean.shape))
-    return Prediction(scaler.restore(test.x, delta), scaler.restore(test.x, mean))
+    mean, sd = scaler.restore(test.x, mean), scaler.delta_scale * sd
+    sample = mean + sd * rng.standard_normal((draws, *mean.shape))
+    return Prediction(sample, mean, log_density=normal_log_density(test, mean, sd))
 
 
 def reference(

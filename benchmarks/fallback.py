@@ -18,8 +18,8 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from _survey_pairs import REAL, read
 from sklearn.gaussian_process import GaussianProcessRegressor, kernels
-from sparse import REAL, read
 
 import bayestrans as bt
 from bayestrans.baseline import Baseline

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from sparse import simulated
+from _survey_pairs import simulated
 
 import bayestrans as bt
 

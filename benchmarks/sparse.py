@@ -22,53 +22,20 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from _survey_pairs import (
+    DATA,
+    NAMES,
+    SHARE,
+    Split,
+    random_splits,
+    read,
+    some,
+    tails,
+)
 
 import bayestrans as bt
 from bayestrans.calibration import LEVELS, Calibration
 from bayestrans.neighbours import CLASSES, Neighbours
-
-EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
-REAL = {
-    "K2 giants": ("galah_dr3_to_apogee_dr17_k2", "galah_dr3_apogee_dr17_k2"),
-    "seismic log g": ("apogee_dr17_to_seismic_logg", "apogee_dr17_seismic_logg"),
-    "velocity": ("galah_dr3_to_gaia_dr2_rv", "galah_dr3_gaia_dr2_rv"),
-}
-FOLDS_BELOW = 2000
-REGION_STARS = 2500
-SHARE = 0.15
-
-
-def simulated() -> bt.Pairs:
-    """Return 6,000 simulated stars without the velocity, which is a network of its own."""
-    pairs = bt.simulate(6000, 10, seed=5).pairs
-    keep = [k for k, o in enumerate(pairs.spec.outputs) if o.name != "rv"]
-    inputs = [j for j, i in enumerate(pairs.spec.inputs) if i.name != "rv"]
-    spec = bt.Spec(
-        "simulated",
-        tuple(pairs.spec.inputs[j] for j in inputs),
-        tuple(pairs.spec.outputs[k] for k in keep),
-        pairs.spec.id,
-    )
-    return bt.Pairs(
-        spec,
-        pairs.x[:, inputs],
-        pairs.x_err[:, inputs],
-        pairs.y[:, keep],
-        pairs.y_err[:, keep],
-        pairs.ids,
-    )
-
-
-def read(name: str, folder: Path) -> bt.Pairs | None:
-    """Return a pair by name, or nothing where its table is absent."""
-    if name == "simulated":
-        return simulated()
-    spec, table = REAL[name]
-    path = folder / f"{table}.csv"
-    if not path.is_file():
-        print(f"{name}: {path} is absent; left out", file=sys.stderr)
-        return None
-    return bt.read_pairs(path, bt.Spec.from_toml(EXAMPLES / f"{spec}.toml"))
 
 
 class Stars:
@@ -109,46 +76,36 @@ class Stars:
 def random_parts(pairs: bt.Pairs, steps: int) -> Stars:
     """Judge random held-out stars."""
     stars = Stars()
-    if len(pairs) < FOLDS_BELOW:
-        splits = list(pairs.folds(5, seed=0))
-    else:
-        splits = [pairs.split(0.2, seed=0)]
-    for seed, (train, test) in enumerate(splits):
-        stars.add(train, test, steps, seed)
+    for seed, split in enumerate(random_splits(pairs)):
+        stars.add(split.train, split.test, steps, seed)
     return stars
 
 
-def outer_regions(pairs: bt.Pairs) -> dict[str, np.ndarray]:
+def outer_regions(pairs: bt.Pairs) -> list[Split]:
     """Return the regions that no fit and no calibration sees."""
     inputs = pairs.spec.blocks[0].inputs
-    found = {}
-    for j in inputs[:3]:
-        values, name = pairs.x[:, j], pairs.spec.input_names[j]
-        found[f"low {name}"] = values <= np.quantile(values, SHARE)
-        found[f"high {name}"] = values >= np.quantile(values, 1 - SHARE)
+    found = list(tails(pairs, tuple(pairs.spec.input_names[j] for j in inputs[:3])))
     points = Neighbours.learn(pairs.x, inputs).points
     centre = points[np.random.default_rng(3).integers(len(points))]
     away = np.linalg.norm(points - centre, axis=1)
-    found["hole"] = away <= np.quantile(away, SHARE)
-    return found
+    rows = away <= np.quantile(away, SHARE)
+    kept, held = (pairs.take(np.flatnonzero(r)) for r in (~rows, rows))
+    return [*found, Split("hole", True, kept, held)]
 
 
 def region_parts(pairs: bt.Pairs, steps: int, label: str) -> Stars:
     """Judge whole regions that were taken away before the fit."""
-    if len(pairs) > REGION_STARS:
-        chosen = np.random.default_rng(0).choice(len(pairs), REGION_STARS, replace=False)
-        pairs = pairs.take(np.sort(chosen))
     stars = Stars()
-    for seed, (name, rows) in enumerate(outer_regions(pairs).items()):
+    for seed, split in enumerate(outer_regions(some(pairs))):
         begun = time.perf_counter()
-        test = pairs.take(np.flatnonzero(rows))
-        stars.add(pairs.take(np.flatnonzero(~rows)), test, steps, seed)
+        stars.add(split.train, split.test, steps, seed)
         known = stars.parts["classes"][-1] < CLASSES.index("outside")
         for which in ("before", "after"):
             inside = np.abs(stars.parts[which][-1] - 0.5) <= 0.45
             print(
-                f"{label}, {name}: 90 % intervals {which} cover {100 * inside.mean():.0f} % of "
-                f"{len(known)}, {100 * inside[known].mean():.0f} % of the {known.sum()} "
+                f"{label}, {split.name}: 90 % intervals {which} cover "
+                f"{100 * inside.mean():.0f} % of {len(known)}, "
+                f"{100 * inside[known].mean():.0f} % of the {known.sum()} "
                 f"dense or sparse ({time.perf_counter() - begun:.0f} s)",
                 file=sys.stderr,
             )
@@ -204,10 +161,8 @@ def region_lines(name: str, stars: Stars) -> list[str]:
 def main() -> None:
     """Fit all pairs and print two tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    names = ["simulated", *REAL]
-    default = Path(__file__).resolve().parents[2] / "shared" / "data"
-    parser.add_argument("--data", type=Path, default=default)
-    parser.add_argument("--pairs", nargs="*", choices=names, default=names)
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--pairs", nargs="*", choices=NAMES, default=NAMES)
     parser.add_argument("--steps", type=int, default=1000, help="of each chain")
     options = parser.parse_args()
     print(f"{os.cpu_count()} cores, {platform.machine()}, {options.steps} steps of each chain\n")

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sparse import simulated
+from _survey_pairs import simulated
 
 import bayestrans as bt
 from bayestrans.answers import Answers

@@ -1,0 +1,53 @@
+"""Bayesian deep ensembles of scikit-learn's contributed project (Sommer et al. 2025)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from _rivals import DRAWS, Floats, Prediction
+from scipy import special, stats
+
+import bayestrans as bt
+from bayestrans.scale import Scaler
+
+#: The Python of an environment that has the library, which fixes an old version of one of ours.
+PYTHON = os.environ.get("BAYESTRANS_BDE_PYTHON", "")
+
+FIT = Path(__file__).with_name("_bde_fit.py")
+
+
+def bde(train: bt.Pairs, test: bt.Pairs, seed: int) -> Prediction:
+    """Networks with a Gaussian for one output each, sampled from eight warm starts."""
+    scaler, rng = Scaler.learn(train), np.random.default_rng(seed)
+    delta, held = scaler.delta(train.x, train.y), scaler.delta(test.x, test.y)
+    mean, log_density = np.empty(test.y.shape), np.zeros(len(test))
+    draws = np.empty((DRAWS, *test.y.shape))
+    for block in train.spec.blocks:
+        z, at = (scaler.features(p.x, p.x_err, block.inputs) for p in (train, test))
+        for k in block.outputs:
+            location, scale = _fit(z, delta[:, k], at, seed)
+            each = stats.norm(location, scale).logpdf(held[:, k])
+            log_density += special.logsumexp(each, axis=0) - np.log(len(location))
+            rows = rng.integers(len(location), size=DRAWS)
+            noise = rng.standard_normal((DRAWS, len(test)))
+            draws[..., k] = location[rows] + scale[rows] * noise
+            mean[:, k] = location.mean(axis=0)
+    log_density -= np.log(scaler.delta_scale).sum()
+    sample, centre = scaler.restore(test.x, draws), scaler.restore(test.x, mean)
+    return Prediction(sample, centre, log_density=log_density)
+
+
+def _fit(z: Floats, target: Floats, at: Floats, seed: int) -> tuple[Floats, Floats]:
+    with tempfile.TemporaryDirectory() as folder:
+        source, result = Path(folder) / "in.npz", Path(folder) / "out.npz"
+        np.savez(source, z=z, target=target, at=at, seed=seed)
+        # Its progress bars go nowhere; what it says of an error is shown.
+        done = subprocess.run([PYTHON, FIT, source, result], capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"sklearn-contrib-bde failed:\n{done.stderr[-2000:]}")
+        found = np.load(result)
+        return found["location"].astype(float), found["scale"].astype(float)

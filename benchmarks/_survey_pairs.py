@@ -1,0 +1,104 @@
+"""The simulated pair and the real ones of ``examples/``, and how they are split."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+import bayestrans as bt
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+REAL = {
+    "K2 giants": ("galah_dr3_to_apogee_dr17_k2", "galah_dr3_apogee_dr17_k2"),
+    "seismic log g": ("apogee_dr17_to_seismic_logg", "apogee_dr17_seismic_logg"),
+    "velocity": ("galah_dr3_to_gaia_dr2_rv", "galah_dr3_gaia_dr2_rv"),
+}
+NAMES = ("simulated", *REAL)
+
+#: Pairs of fewer stars than this are held out fold by fold, others once.
+FOLDS_BELOW = 2000
+
+#: Stars of a pair from which whole regions are held out, at most.
+REGION_STARS = 2500
+
+#: Share of the stars that such a region has.
+SHARE = 0.15
+
+
+class Split(NamedTuple):
+    """Training and held-out stars.
+
+    Attributes
+    ----------
+    name : str
+        ``fold 1``, or the region that was held out.
+    region : bool
+        Whether the held-out stars are a region by themselves.
+    """
+
+    name: str
+    region: bool
+    train: bt.Pairs
+    test: bt.Pairs
+
+
+def simulated() -> bt.Pairs:
+    """Return 6,000 simulated stars without the velocity, which is a network of its own."""
+    return intrinsic(bt.simulate(6000, 10, seed=5).pairs)
+
+
+def read(name: str, folder: Path = DATA) -> bt.Pairs | None:
+    """Return a pair by name, or nothing where its table is absent."""
+    if name == "simulated":
+        return simulated()
+    spec, table = REAL[name]
+    path = folder / f"{table}.csv"
+    if not path.is_file():
+        print(f"{name}: {path} is absent; left out", file=sys.stderr)
+        return None
+    return bt.read_pairs(path, bt.Spec.from_toml(EXAMPLES / f"{spec}.toml"))
+
+
+def intrinsic(pairs: bt.Pairs) -> bt.Pairs:
+    """Return pairs without extrinsic quantities, which have a network of their own."""
+    keep = [k for k, o in enumerate(pairs.spec.outputs) if not o.extrinsic]
+    inputs = [j for j, i in enumerate(pairs.spec.inputs) if not i.extrinsic]
+    spec = bt.Spec(
+        pairs.spec.name,
+        tuple(pairs.spec.inputs[j] for j in inputs),
+        tuple(pairs.spec.outputs[k] for k in keep),
+        pairs.spec.id,
+    )
+    columns = pairs.x[:, inputs], pairs.x_err[:, inputs], pairs.y[:, keep], pairs.y_err[:, keep]
+    return bt.Pairs(spec, *columns, pairs.ids)
+
+
+def random_splits(pairs: bt.Pairs) -> Iterator[Split]:
+    """Yield a fifth held out at random: all five folds of a small pair."""
+    splits = pairs.folds(5, seed=0) if len(pairs) < FOLDS_BELOW else [pairs.split(0.2, seed=0)]
+    for number, (train, test) in enumerate(splits, 1):
+        yield Split(f"fold {number}", False, train, test)
+
+
+def some(pairs: bt.Pairs, count: int = REGION_STARS) -> bt.Pairs:
+    """Return at most ``count`` stars, chosen at random."""
+    if len(pairs) <= count:
+        return pairs
+    chosen = np.random.default_rng(0).choice(len(pairs), count, replace=False)
+    return pairs.take(np.sort(chosen))
+
+
+def tails(pairs: bt.Pairs, inputs: tuple[str, ...]) -> Iterator[Split]:
+    """Yield the lowest and the highest part of each input, held out of the training."""
+    for name in inputs:
+        values = pairs.x[:, pairs.spec.input_names.index(name)]
+        low, high = np.quantile(values, [SHARE, 1 - SHARE])
+        for label, rows in ((f"low {name}", values <= low), (f"high {name}", values >= high)):
+            kept, held = (pairs.take(np.flatnonzero(r)) for r in (~rows, rows))
+            yield Split(label, True, kept, held)

@@ -1,0 +1,118 @@
+"""Tables of what `side_by_side` found, as numbers and as Markdown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _scores import LEVELS, Scores, chosen, differences, joined, off_by, sheet
+
+#: Which held-out stars a table is of.
+GROUPS = {
+    "random": "Random held-out stars",
+    "sparse": "Of these, the fifth with the fewest training stars about them",
+    "region": "Regions held out whole",
+}
+
+
+class Found:
+    """What one method said of one pair, read from its file."""
+
+    def __init__(self, path: Path) -> None:
+        with np.load(path) as archive:
+            notes = json.loads(str(archive["notes"]))
+            arrays = {name: archive[name] for name in archive.files if name != "notes"}
+        self.costs: list[dict[str, Any]] = notes["costs"]
+        self.peak: float | None = notes["peak_MiB"]
+        self.parts: dict[str, list[Scores]] = {}
+        for label in dict.fromkeys(name.split("|")[0] for name in arrays):
+            self.parts[label] = [
+                Scores(*(arrays[f"{label}|{number}|{field}"] for field in Scores._fields))
+                for number in range(len(self.costs))
+            ]
+
+    def group(self, label: str, group: str) -> Scores:
+        """Return the scores of a group of stars over all splits."""
+        parts = zip(self.parts[label], self.costs, strict=True)
+        scores = joined([p for p, cost in parts if cost["region"] == (group == "region")])
+        return chosen(scores, scores.sparse) if group == "sparse" else scores
+
+    def cost(self) -> dict[str, float]:
+        """Return seconds of a random split, as the mean over them."""
+        plain = [c for c in self.costs if not c["region"]]
+        return {name: float(np.mean([c[name] for c in plain])) for name in ("cpu", "wall")}
+
+
+def collect(files: dict[str, Path], names: tuple[str, ...], ours: str) -> dict[str, Any]:
+    """Return everything that is known of one pair as plain numbers."""
+    every = {method: Found(path) for method, path in files.items()}
+    result: dict[str, Any] = {"outputs": list(names), "groups": {}, "costs": {}}
+    for method, found in every.items():
+        result["costs"][method] = {**found.cost(), "peak_MiB": found.peak}
+    for group in GROUPS:
+        best = every[ours].group(ours, group) if ours in every else None
+        rows = {}
+        for found in every.values():
+            for label in found.parts:
+                scores = found.group(label, group)
+                rows[label] = {**sheet(scores, names)}
+                if best is not None and label != ours:
+                    rows[label]["against_ours"] = differences(best, scores, names)
+        result["groups"][group] = rows
+    return result
+
+
+def page(results: dict[str, Any], ours: str) -> str:
+    """Return all tables as Markdown."""
+    lines: list[str] = []
+    for pair, result in results.items():
+        lines += [f"## {pair}", ""]
+        for group, title in GROUPS.items():
+            rows = result["groups"][group]
+            count = next(iter(rows.values()))["n"]
+            lines += [f"**{title}** ({count} stars)", "", *_scores(rows, result["outputs"], ours)]
+            lines.append("")
+        lines += ["**Cost** of a fit to a random split and its predictions", ""]
+        lines += [*_costs(result["costs"], ours), ""]
+    return "\n".join(lines)
+
+
+def _scores(rows: dict[str, Any], names: list[str], ours: str) -> list[str]:
+    titles = ["method", "NLL", "energy", *(f"CRPS {n}" for n in names)]
+    titles += [f"in {100 * v:.0f} %" for v in LEVELS] + ["off by %"]
+    lines = [_row(titles), _row(["---", *["---:"] * (len(titles) - 1)])]
+    keys = ["nll", "energy", *(f"crps {n}" for n in names)]
+    for label, row in rows.items():
+        values = [row["nll"], row["energy"], *(row["outputs"][n]["crps"] for n in names)]
+        texts = [f"{values[0]:.3f}", *(f"{v:.4g}" for v in values[1:])]
+        against = row.get("against_ours")
+        cells = [t + _sign(against, k) for t, k in zip(texts, keys, strict=True)]
+        shares = [
+            np.mean([o["coverage"][f"{v:.2f}"] for o in row["outputs"].values()]) for v in LEVELS
+        ]
+        cells += [f"{100 * s:.1f}" for s in shares] + [f"{100 * off_by(row):.1f}"]
+        name = f"**{label}**" if label == ours else label
+        lines.append(_row([name, *cells]))
+    return lines
+
+
+def _sign(against: dict[str, Any] | None, key: str) -> str:
+    """Return a mark where a method is not surely worse than ours."""
+    if against is None or against[key]["low"] > 0:
+        return ""
+    return " ✗" if against[key]["high"] < 0 else " ≈"
+
+
+def _costs(costs: dict[str, Any], ours: str) -> list[str]:
+    unit = costs[ours]["cpu"] if ours in costs else 1.0
+    lines = [_row(["method", "CPU seconds / ours", "peak memory (MiB)"]), "| --- | ---: | ---: |"]
+    for method, cost in costs.items():
+        peak = "-" if cost["peak_MiB"] is None else f"{cost['peak_MiB']:.0f}"
+        lines.append(_row([method, f"{cost['cpu'] / unit:.2f}", peak]))
+    return lines
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,204 @@
+"""Every method on the same held-out stars: `make bench` runs this.
+
+``python benchmarks/side_by_side.py [--pairs NAME ...] [--methods NAME ...]`` trains each
+method on each split of each pair in a process of its own and keeps what it found in the
+folder ``--keep``; what is there already is not run again. Then it prints the tables and
+writes them as JSON and as Markdown. Real pairs are left out where ``--data`` lacks them.
+
+``BAYESTRANS_BDE_PYTHON`` names the Python of an environment with sklearn-contrib-bde.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _survey_pairs import DATA, NAMES, Split, random_splits, read, some, tails
+
+import bayestrans as bt
+
+#: Inputs of which the lowest and highest stars are held out as regions.
+TAILS = ("fe_h",)
+
+#: NUTS needs minutes for each fit of a small pair, and hours for the others.
+ONLY_SMALL = ("NUTS",)
+SMALL = 1000
+
+Run = Callable[[bt.Pairs, bt.Pairs, int], Any]
+
+
+def polynomial(degree: int) -> Run:
+    import _polynomials
+
+    return partial(_polynomials.polynomial, degree=degree)
+
+
+def from_module(module: str, function: str, **options: Any) -> Run:
+    return partial(getattr(__import__(module), function), **options)
+
+
+#: What runs a method; imported in its own process alone, so that each is charged for its own.
+METHODS: dict[str, Callable[[], Run]] = {
+    "identity + offset": partial(polynomial, 0),
+    "linear": partial(polynomial, 1),
+    "quadratic": partial(polynomial, 2),
+    "cubic": partial(polynomial, 3),
+    "reference, as its notebook": partial(
+        from_module, "_spectrotranslator", "spectrotranslator", training="notebook"
+    ),
+    "reference, trained": partial(
+        from_module, "_spectrotranslator", "spectrotranslator", training="trained"
+    ),
+    "deep ensemble": partial(from_module, "_rivals", "deep_ensemble"),
+    "Gaussian process": partial(from_module, "_rivals", "gaussian_process"),
+    "CatBoost": partial(from_module, "_trees", "catboost"),
+    "NGBoost": partial(from_module, "_trees", "ngboost"),
+    "sklearn-contrib-bde": partial(from_module, "_bde", "bde"),
+    "bayestrans Ensemble": partial(from_module, "_ours", "bayestrans", method="Ensemble"),
+    "bayestrans SVI": partial(from_module, "_ours", "bayestrans", method="SVI"),
+    "bayestrans NUTS": partial(from_module, "_ours", "bayestrans", method="NUTS"),
+    "bayestrans MCLMC": partial(from_module, "_ours", "bayestrans", method="MCLMC"),
+}
+OURS = "bayestrans MCLMC"
+
+
+def pairs_of(name: str, folder: Path) -> bt.Pairs | None:
+    """Return a pair; the simulated one with its velocity."""
+    return bt.simulate(4000, 10, seed=11).pairs if name == "simulated" else read(name, folder)
+
+
+def splits(pairs: bt.Pairs) -> Iterator[Split]:
+    """Yield the random splits, then the regions."""
+    yield from random_splits(pairs)
+    yield from tails(some(pairs), TAILS)
+
+
+def file_of(keep: Path, pair: str, method: str) -> Path:
+    return keep / (re.sub(r"[^a-z0-9]+", "_", f"{pair} {method}".lower()).strip("_") + ".npz")
+
+
+def work(pair: str, method: str, folder: Path, path: Path) -> None:
+    """Run one method on all splits of a pair and write the scores of each star."""
+    from _scores import score
+
+    pairs = pairs_of(pair, folder)
+    assert pairs is not None
+    run = METHODS[method]()
+    found: dict[str, list] = {}
+    costs = []
+    for seed, split in enumerate(splits(pairs)):
+        begun, cpu = time.perf_counter(), cpu_seconds()
+        answer = run(split.train, split.test, seed)
+        costs.append(
+            {
+                "split": split.name,
+                "region": split.region,
+                "train": len(split.train),
+                "wall": time.perf_counter() - begun,
+                "cpu": cpu_seconds() - cpu,
+            }
+        )
+        if not isinstance(answer, dict):
+            answer = {"": answer}
+        for label, prediction in answer.items():
+            scores = score(prediction, split.train, split.test)
+            found.setdefault(method + label, []).append(scores)
+    peak = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text(encoding="ascii"))
+    arrays = {
+        f"{label}|{number}|{field}": values
+        for label, parts in found.items()
+        for number, scores in enumerate(parts)
+        for field, values in scores._asdict().items()
+    }
+    notes = {"costs": costs, "peak_MiB": int(peak[1]) / 1024 if peak else None}
+    half = path.with_suffix(".part")
+    with half.open("wb") as stream:
+        np.savez_compressed(stream, notes=json.dumps(notes), **arrays)
+    half.replace(path)
+
+
+def cpu_seconds() -> float:
+    """Return what this process and the children that it has waited for have used."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def wanted(pair: str, method: str, pairs: bt.Pairs) -> bool:
+    if method.split()[-1] in ONLY_SMALL and len(pairs) > SMALL:
+        return False
+    if method == "sklearn-contrib-bde" and not os.environ.get("BAYESTRANS_BDE_PYTHON"):
+        print("sklearn-contrib-bde: no environment given; left out", file=sys.stderr)
+        return False
+    return True
+
+
+def run_all(options: argparse.Namespace) -> None:
+    """Run what has not been run, each pair and method in a process of its own."""
+    options.keep.mkdir(parents=True, exist_ok=True)
+    for pair in options.pairs:
+        pairs = pairs_of(pair, options.data)
+        if pairs is None:
+            continue
+        for method in options.methods:
+            path = file_of(options.keep, pair, method)
+            if path.exists() or not wanted(pair, method, pairs):
+                continue
+            begun = time.perf_counter()
+            command = [sys.executable, __file__, "--data", options.data, "--keep", options.keep]
+            command += ["--work", pair, method]
+            done = subprocess.run(command, capture_output=True, text=True)
+            spent = time.perf_counter() - begun
+            ended = "done" if done.returncode == 0 else f"FAILED\n{done.stderr[-3000:]}"
+            print(f"{pair}: {method}: {spent:.0f} s, {ended}", file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--pairs", nargs="*", choices=NAMES, default=NAMES)
+    parser.add_argument("--methods", nargs="*", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument("--keep", type=Path, default=Path("build/side_by_side"))
+    parser.add_argument("--json", type=Path, help="file for the numbers")
+    parser.add_argument("--page", type=Path, help="file for the tables, as Markdown")
+    parser.add_argument("--work", nargs=2, metavar=("PAIR", "METHOD"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.work:
+        work(*options.work, options.data, file_of(options.keep, *options.work))
+        return
+    run_all(options)
+    report(options)
+
+
+def report(options: argparse.Namespace) -> None:
+    """Print the tables of what has been run, and write them."""
+    from _tables import collect, page
+
+    results = {}
+    for pair in options.pairs:
+        files = {m: file_of(options.keep, pair, m) for m in options.methods}
+        files = {m: path for m, path in files.items() if path.exists()}
+        if files:
+            pairs = pairs_of(pair, options.data)
+            assert pairs is not None
+            results[pair] = collect(files, pairs.spec.output_names, OURS)
+    text = page(results, OURS)
+    print(text)
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    if options.page:
+        options.page.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
