@@ -36,8 +36,16 @@ types: $(VENV)/.installed-dev ## mypy on the package
 docs: $(VENV)/.installed-docs ## the documentation, in docs/_build/html; warnings are errors
 	$(PY) -m sphinx -W --keep-going -b html docs docs/_build/html
 
-bench: $(VENV)/.installed-test ## run every script in benchmarks/ (long)
-	@set -e; for script in benchmarks/[!_]*.py; do echo "== $$script"; $(PY) "$$script"; done
+bench: $(VENV)/.installed-bench $(VENV)-bde/.installed ## every method side by side, as a page of the docs (hours)
+	BAYESTRANS_BDE_PYTHON=$(VENV)-bde/bin/python $(PY) benchmarks/side_by_side.py \
+		--json docs/side_by_side.json --page docs/side_by_side_tables.md
+	$(PY) benchmarks/growth.py --page docs/growth_table.md --picture docs/pictures/growth.png
+
+# It fixes an old version of a library of ours, so it has an environment to itself.
+$(VENV)-bde/.installed: $(VENV)/.made
+	@$(PY) -m venv $(VENV)-bde
+	@$(VENV)-bde/bin/python -m pip install --quiet --disable-pip-version-check sklearn-contrib-bde==1.0.2
+	@touch $@
 
 clean: ## remove what the other targets made, except .venv
 	rm -rf demo build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -52,6 +52,8 @@ def collect(files: dict[str, Path], names: tuple[str, ...], ours: str) -> dict[s
     for method, found in every.items():
         result["costs"][method] = {**found.cost(), "peak_MiB": found.peak}
     for group in GROUPS:
+        if group == "region" and not any(c["region"] for f in every.values() for c in f.costs):
+            continue
         best = every[ours].group(ours, group) if ours in every else None
         rows = {}
         for found in every.values():
@@ -69,8 +71,8 @@ def page(results: dict[str, Any], ours: str) -> str:
     lines: list[str] = []
     for pair, result in results.items():
         lines += [f"## {pair}", ""]
-        for group, title in GROUPS.items():
-            rows = result["groups"][group]
+        for group, rows in result["groups"].items():
+            title = GROUPS[group]
             count = next(iter(rows.values()))["n"]
             lines += [f"**{title}** ({count} stars)", "", *_scores(rows, result["outputs"], ours)]
             lines.append("")

@@ -1,0 +1,230 @@
+"""The benchmark's methods and scores, against closed forms and stars of known truth."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scoringrules
+from scipy import stats
+
+import bayestrans as bt
+from bayestrans.scale import Scaler
+
+#: More than the scatter of either output.
+SHIFT = np.array([30.0, 0.15])
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _path():
+    """The scripts import each other by name."""
+    sys.path.insert(0, str(BENCHMARKS))
+    yield
+    sys.path.remove(str(BENCHMARKS))
+
+
+def correlated_pairs(count: int, seed: int) -> tuple[bt.Pairs, np.ndarray, np.ndarray]:
+    """Return stars with a linear law, correlated Gaussian scatter, and that law's mean and cov."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((count, 2)) * [100.0, 0.5] + [5000.0, 3.0]
+    cov = np.array([[400.0, 0.6 * 20 * 0.1], [0.6 * 20 * 0.1, 0.01]])
+    mean = x + [30.0, 0.2] + (x - [5000.0, 3.0]) @ np.array([[0.2, 0.0], [10.0, -0.1]])
+    y = mean + rng.multivariate_normal([0, 0], cov, size=count)
+    inputs = (bt.Input("teff", "teff", unit="K"), bt.Input("logg", "logg"))
+    outputs = (
+        bt.Output("teff", "t", unit="K", corrects="teff"),
+        bt.Output("logg", "g", corrects="logg"),
+    )
+    nothing = np.full(x.shape, np.nan)
+    pairs = bt.Pairs(bt.Spec("ab", inputs, outputs), x, nothing, y, nothing, np.arange(count))
+    return pairs, mean, cov
+
+
+@pytest.fixture(scope="module")
+def truth():
+    """Return training and held-out stars, with a prediction that is their own law."""
+    from _rivals import Prediction
+
+    train, *_ = correlated_pairs(600, 1)
+    test, mean, cov = correlated_pairs(500, 2)
+    rng = np.random.default_rng(3)
+    draws = mean + rng.multivariate_normal([0, 0], cov, size=(200, len(test)))
+    density = stats.multivariate_normal([0, 0], cov).logpdf(test.y - mean)
+    return train, test, Prediction(draws, mean, log_density=density), cov
+
+
+def test_scores_of_the_true_law_are_its_own(truth):
+    from _scores import score, sheet
+
+    train, test, prediction, cov = truth
+    found = sheet(score(prediction, train, test), ("teff", "logg"))
+    scale = Scaler.learn(train).delta_scale
+    entropy = 0.5 * np.linalg.slogdet(2 * np.pi * np.e * cov)[1] - np.log(scale).sum()
+    assert found["nll"] == pytest.approx(entropy, abs=0.1)
+    for k, output in enumerate(found["outputs"].values()):
+        sd = np.sqrt(cov[k, k])
+        assert output["crps"] == pytest.approx(sd / np.sqrt(np.pi), rel=0.05)
+        assert output["rmse"] == pytest.approx(sd, rel=0.07)
+        assert output["robust_sigma"] == pytest.approx(sd, rel=0.1)
+        assert output["bias"] == pytest.approx(0, abs=0.1 * sd)
+        assert [output["coverage"][v] for v in ("0.50", "0.68", "0.90", "0.95")] == pytest.approx(
+            [0.5, 0.68, 0.9, 0.95], abs=0.045
+        )
+
+
+def test_energy_is_the_crps_of_a_single_output(truth):
+    from _scores import score
+
+    train, test, prediction, _ = truth
+    one = bt.Spec("one", train.spec.inputs, train.spec.outputs[:1])
+    short = [bt.Pairs(one, p.x, p.x_err, p.y[:, :1], p.y_err[:, :1], p.ids) for p in (train, test)]
+    alone = prediction._replace(draws=prediction.draws[..., :1], mean=prediction.mean[:, :1])
+    found = score(alone, *short)
+    scale = Scaler.learn(short[0]).delta_scale[0]
+    assert found.energy.mean() == pytest.approx(found.crps.mean() / scale, rel=0.02)
+
+
+def test_narrow_wide_and_shifted_laws_are_told_apart(truth):
+    from _scores import differences, off_by, score, sheet
+
+    train, test, good, _ = truth
+    best, names = score(good, train, test), ("teff", "logg")
+    cases = {
+        "narrow": good.mean + 0.4 * (good.draws - good.mean),
+        "wide": good.mean + 2.5 * (good.draws - good.mean),
+        "shifted": good.draws + SHIFT,
+    }
+    for draws in cases.values():
+        bad = score(good._replace(draws=draws), train, test)
+        assert off_by(sheet(bad, names)) > 2 * off_by(sheet(best, names))
+        apart = differences(best, bad, names)
+        assert min(apart[key]["low"] for key in ("energy", "crps teff", "crps logg")) > 0
+        assert apart["nll"] == {"mean": 0, "low": 0, "high": 0}
+    again = differences(best, best, names)
+    assert all(v == 0 for difference in again.values() for v in difference.values())
+
+
+def test_missing_values_do_not_count(truth):
+    from _scores import score, sheet
+
+    train, test, good, cov = truth
+    y = test.y.copy()
+    y[::2, 1] = np.nan
+    gaps = bt.Pairs(test.spec, test.x, test.x_err, y, test.y_err, test.ids)
+    alone = stats.norm(0, np.sqrt(cov[0, 0])).logpdf((y - good.mean)[:, 0])
+    density = np.where(np.isnan(y[:, 1]), alone, good.log_density)
+    found, whole = score(good._replace(log_density=density), train, gaps), score(good, train, test)
+    np.testing.assert_allclose(found.nll[1::2], whole.nll[1::2])
+    assert np.isnan(found.crps[::2, 1]).all()
+    np.testing.assert_allclose(found.crps[1::2, 1], whole.crps[1::2, 1])
+    np.testing.assert_allclose(found.crps[:, 0], whole.crps[:, 0])
+    sums = sheet(found, ("teff", "logg"))
+    assert np.isfinite([sums["nll"], sums["energy"], sums["outputs"]["logg"]["rmse"]]).all()
+
+
+def test_polynomials_find_the_law_and_degree_0_the_offset(truth):
+    from _polynomials import polynomial
+    from _scores import score
+
+    train, test, good, cov = truth
+    best = score(good, train, test).nll.mean()
+    linear, offset = (polynomial(train, test, 0, degree=degree) for degree in (1, 0))
+    assert score(linear, train, test).nll.mean() == pytest.approx(best, abs=0.03)
+    cubic = score(polynomial(train, test, 0, degree=3), train, test)
+    assert cubic.nll.mean() == pytest.approx(best, abs=0.05)
+    shift = np.broadcast_to((train.y - train.x).mean(axis=0), test.y.shape)
+    np.testing.assert_allclose(offset.mean - test.x, shift, rtol=1e-4)
+    residual = linear.draws - linear.mean
+    np.testing.assert_allclose(residual[..., 0].std(), np.sqrt(cov[0, 0]), rtol=0.05)
+    assert np.corrcoef(residual[..., 0].ravel(), residual[..., 1].ravel())[0, 1] == pytest.approx(
+        0.6, abs=0.06
+    )
+    exact = scoringrules.crps_normal(test.y, linear.mean, np.sqrt(np.diag(cov)))
+    np.testing.assert_allclose(score(linear, train, test).crps.mean(0), exact.mean(0), rtol=0.03)
+
+
+def test_the_recipe_learns_and_its_own_errors_lack_the_scatter(truth, monkeypatch):
+    import _spectrotranslator as recipe
+    from _scores import score, sheet
+
+    monkeypatch.setattr(recipe, "WIDTHS", (16, 32, 16))
+    monkeypatch.setattr(recipe, "DROPPED_FROM", 32)
+    monkeypatch.setattr(recipe, "MEMBERS", 4)
+    monkeypatch.setitem(recipe.TRAININGS, "trained", recipe.Training(120, 64, 10))
+    train, test, _, cov = truth
+    found = recipe.spectrotranslator(train, test, 0, training="trained")
+    sheets = {label: sheet(score(p, train, test), ("teff", "logg")) for label, p in found.items()}
+    for outputs in (found["outputs"].values() for found in sheets.values()):
+        assert (np.array([o["rmse"] for o in outputs]) < 1.15 * np.sqrt(np.diag(cov))).all()
+    own, whole = (sheets[label]["outputs"]["teff"]["coverage"]["0.68"] for label in found)
+    assert own < 0.4 < 0.58 < whole < 0.8
+
+
+@pytest.mark.parametrize("name", ["catboost", "ngboost"])
+@pytest.mark.filterwarnings("ignore")  # of libraries that are no dependency
+def test_trees_learn_mean_and_scatter(name, truth, monkeypatch):
+    pytest.importorskip(name, reason=f"{name} comes with the extra `bench`")
+    import _trees
+    from _scores import score, sheet
+
+    monkeypatch.setattr(_trees, "TREES", 300)
+    train, test, _, cov = truth
+    found = sheet(score(getattr(_trees, name)(train, test, 0), train, test), ("teff", "logg"))
+    for k, output in enumerate(found["outputs"].values()):
+        assert output["rmse"] < 1.4 * np.sqrt(cov[k, k])
+        assert output["coverage"]["0.68"] == pytest.approx(0.68, abs=0.12)
+
+
+def test_tables_mark_ties_and_what_is_better(truth, tmp_path):
+    import _tables
+    from _scores import score
+
+    train, test, good, _ = truth
+    bad = good._replace(draws=good.draws + SHIFT, log_density=good.log_density - 1)
+    near = good._replace(draws=good.draws[::-1])
+    files = {}
+    for method, prediction in {"ours": good, "bad": bad, "near": near}.items():
+        files[method] = tmp_path / f"{method}.npz"
+        parts = [score(prediction, train, test)] * 2
+        arrays = {
+            f"{method}|{i}|{field}": values
+            for i, part in enumerate(parts)
+            for field, values in part._asdict().items()
+        }
+        costs = [{"cpu": 2.0, "wall": 1.0, "region": False}, {"cpu": 9, "wall": 9, "region": True}]
+        notes = json.dumps({"costs": costs, "peak_MiB": 100.0})
+        np.savez(files[method], notes=notes, **arrays)
+    results = {"pair": _tables.collect(files, ("teff", "logg"), "ours")}
+    json.dumps(results)
+    against = results["pair"]["groups"]["random"]["bad"]["against_ours"]
+    assert against["nll"]["mean"] == pytest.approx(1)
+    assert against["energy"]["low"] > 0
+    assert results["pair"]["groups"]["sparse"]["ours"]["n"] == len(test) // 5
+    text = _tables.page(results, "ours")
+    rows = {line.split("|")[1].strip(): line for line in text.splitlines() if "|" in line}
+    assert "≈" not in rows["bad"]
+    assert "≈" in next(line for line in text.splitlines() if line.startswith("| near"))
+    turned = _tables.page({"pair": _tables.collect(files, ("teff", "logg"), "bad")}, "bad")
+    assert "✗" in next(line for line in turned.splitlines() if line.startswith("| ours"))
+    assert "| ours | 1.00 | 100 |" in text
+
+
+def test_splits_keep_stars_apart_and_regions_whole():
+    from _survey_pairs import random_splits, some, tails
+
+    pairs = bt.simulate(300, 0, seed=0).pairs
+    folds = list(random_splits(pairs))
+    assert len(folds) == 5
+    for split in folds:
+        assert not set(split.train.ids) & set(split.test.ids)
+    assert sorted(i for f in folds for i in f.test.ids) == sorted(pairs.ids)
+    column = pairs.spec.input_names.index("fe_h")
+    low, high = tails(pairs, ("fe_h",))
+    assert low.test.x[:, column].max() < low.train.x[:, column].min()
+    assert high.test.x[:, column].min() > high.train.x[:, column].max()
+    assert len(some(pairs, 100)) == 100
