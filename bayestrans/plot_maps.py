@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
+from matplotlib.colorbar import Colorbar
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from .maps import LEVELS, Asymmetry, Floats, GalacticMap
 from .places import SUN
@@ -49,8 +52,14 @@ def galactic_maps(maps: Mapping[str, GalacticMap]) -> Figure:
     figure = Figure(figsize=(PAGE, 0.55 + row * len(maps)), layout="constrained")
     axes = figure.subplots(len(maps), 2, sharex=True, sharey=True, squeeze=False)
     for (left, right), (name, found) in zip(axes, maps.items(), strict=True):
-        _bar(_cells(left, found, found.median, "viridis"), left, label(name, ""))
-        _bar(_cells(right, found, found.sd, "cividis"), right, label(name, "", r"$\sigma$ of "))
+        middle = _cells(left, found, found.median, cmap="viridis")
+        # A few cells of few stars must not take the colours from all the others.
+        spread = _cells(right, found, found.sd, cmap="cividis", norm=LogNorm())
+        _bar(middle, left, label(name, ""))
+        bar = _bar(spread, right, label(name, "", r"$\sigma$ of "))
+        bar.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        bar.minorticks_off()
     for axis in axes[:, 0]:
         axis.set_ylabel("$z$ [kpc]", fontsize=STYLE["labelsize"])
     for axis in axes[-1]:
@@ -58,11 +67,11 @@ def galactic_maps(maps: Mapping[str, GalacticMap]) -> Figure:
     return figure
 
 
-def _cells(axis: Axes, found: GalacticMap, values: Floats, colours: str) -> QuadMesh:
+def _cells(axis: Axes, found: GalacticMap, values: Floats, **look: Any) -> QuadMesh:
     """Draw one map; what is blank is hatched, so that it is not taken for a value."""
     axis.add_patch(_blank(axis))
     mesh = axis.pcolormesh(
-        found.radius_edges, found.height_edges, np.ma.masked_invalid(values.T), cmap=colours
+        found.radius_edges, found.height_edges, np.ma.masked_invalid(values.T), **look
     )
     mesh.set_rasterized(True)
     # The astronomers' sign of the Sun.
@@ -81,11 +90,12 @@ def _blank(axis: Axes) -> Rectangle:
     )
 
 
-def _bar(mesh: QuadMesh, axis: Axes, text: str) -> None:
+def _bar(mesh: QuadMesh, axis: Axes, text: str) -> Colorbar:
     bar = axis.figure.colorbar(mesh, ax=axis, pad=0.02)
     bar.set_label(text, fontsize=STYLE["labelsize"])
     bar.ax.tick_params(labelsize=STYLE["ticksize"])
     bar.ax.yaxis.set_major_locator(MaxNLocator(6))
+    return bar
 
 
 def north_south(results: Mapping[str, Asymmetry], name: str, truth: float | None = None) -> Figure:
