@@ -332,7 +332,7 @@ def _by_group(
 ) -> Floats:
     """Return the weighted statistic of each group (size,); NaN for an empty one."""
     rows = np.flatnonzero(group >= 0)
-    total = np.bincount(group[rows], weights[rows], minlength=size)
+    total = np.bincount(group[rows], weights[rows], minlength=size).astype(np.float64)
     total[total == 0] = np.nan
     if statistic == "mean":
         return np.bincount(group[rows], weights[rows] * values[rows], minlength=size) / total

@@ -48,8 +48,8 @@ def galactic_maps(maps: Mapping[str, GalacticMap]) -> Figure:
         raise ValueError("there is no map to draw")
     first = next(iter(maps.values()))
     wide, tall = (np.ptp(edges) for edges in (first.radius_edges, first.height_edges))
-    row = float(np.clip(0.5 * (PAGE - 2.2) * tall / wide, 1.2, 4.0)) + 0.15
-    figure = Figure(figsize=(PAGE, 0.55 + row * len(maps)), layout="constrained")
+    row = float(np.clip(0.5 * (PAGE - 2.0) * tall / wide, 1.2, 3.0)) + 0.1
+    figure = Figure(figsize=(PAGE, 0.45 + row * len(maps)), layout="compressed")
     axes = figure.subplots(len(maps), 2, sharex=True, sharey=True, squeeze=False)
     for (left, right), (name, found) in zip(axes, maps.items(), strict=True):
         middle = _cells(left, found, found.median, cmap="viridis")

@@ -88,6 +88,8 @@ def merge(case: Case, posterior: bt.Posterior, seed: int) -> Merged:
     own = y + error * np.random.default_rng(seed).standard_normal((DRAWS, *y.shape))
     draws, as_they_are = {}, {}
     for k, item in enumerate(spec.outputs):
+        if item.unit:  # a temperature is not what the Galaxy is mapped in
+            continue
         # Draw d of all of A's stars is by draw d of the network: their errors go together.
         of_a = np.asarray(translated[f"{item.name}_draws"]).T
         draws[item.name] = np.concatenate([of_a, own[:, :, k]], axis=1)

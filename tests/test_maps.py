@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from functools import cache
 
 import numpy as np
 import pytest
@@ -19,12 +20,15 @@ from bayestrans.neighbours import Neighbours
 from bayestrans.posterior import BlockDraws
 from bayestrans.scale import Scaler
 
-SPEC = bt.Spec("offset", (bt.Input("fe_h", "fe_h_a"),), (bt.Output("fe_h", "fe_h_b"),))
+SPEC = bt.Spec(
+    "offset", (bt.Input("fe_h", "fe_h_a"),), (bt.Output("fe_h", "fe_h_b", corrects="fe_h"),)
+)
 SCATTER = 0.05  # of B's true value about A's value plus the offset, in dex
 
 
-def offset_posterior(offsets: np.ndarray) -> bt.Posterior:
-    """Return a model whose draws add these offsets, with a Gaussian scatter."""
+@cache
+def model(count: int) -> bt.Posterior:
+    """Return a model of ``count`` draws that adds nothing, with a Gaussian scatter."""
     rng = np.random.default_rng(0)
     x = rng.normal(-0.4, 0.2, (60, 1))
     nothing = np.full(x.shape, np.nan)
@@ -32,9 +36,8 @@ def offset_posterior(offsets: np.ndarray) -> bt.Posterior:
     scaler = dataclasses.replace(
         Scaler.learn(train), delta_centre=np.zeros(1), delta_scale=np.ones(1)
     )
-    count = len(offsets)
     draws = {
-        "intercept": offsets.reshape(1, count, 1),
+        "intercept": np.zeros((1, count, 1)),
         "slope": np.zeros((1, count, 1, 1)),
         "log_scatter": np.full((1, count, 1), np.log(SCATTER)),
         "error_factor": np.ones((1, count, 1)),
@@ -54,6 +57,14 @@ def offset_posterior(offsets: np.ndarray) -> bt.Posterior:
     )
 
 
+def offset_posterior(offsets: np.ndarray) -> bt.Posterior:
+    """Return a model whose draws add these offsets, with a Gaussian scatter."""
+    none = model(len(offsets))
+    (block,) = none.blocks
+    block = block._replace(draws={**block.draws, "intercept": offsets.reshape(1, -1, 1)})
+    return dataclasses.replace(none, blocks=(block,))
+
+
 def shuffled(values: np.ndarray) -> np.ndarray:
     """Give each star another draw of the network than the others."""
     return np.random.default_rng(5).permuted(values, axis=0)
@@ -64,20 +75,20 @@ ONE_CELL = ((7.0, 9.0), (-1.0, 1.0))
 
 @pytest.mark.parametrize("statistic", ["median", "mean"])
 def test_an_error_that_stars_have_in_common_does_not_average_out(statistic):
-    offsets = np.random.default_rng(1).normal(0.0, 0.04, 300)
+    offsets = np.random.default_rng(1).normal(0.0, 0.04, 100)
     sds = []
-    for n in (100, 6000):
+    for n in (100, 4000):
         x = np.random.default_rng(2).normal(-0.4, 0.1, (n, 1))
         values = offset_posterior(offsets).predict(x)[:, :, 0]
         place = np.full(n, 8.0), np.zeros(n)
         found = bt.binned_map(*place, values, ONE_CELL, statistic=statistic, seed=3)
         sds.append(found.sd[0, 0])
         alone = bt.binned_map(*place, shuffled(values), ONE_CELL, statistic=statistic, seed=3)
-    # The sampling of 6000 stars adds at most (1.25 x 0.13)^2 / 6000, a thousandth.
+    # The sampling of 4000 stars adds at most (1.25 x 0.13)^2 / 4000, half a hundredth.
     assert sds[1] == pytest.approx(offsets.std(), rel=0.02)
     assert sds[0] > 1.05 * sds[1]
-    assert alone.sd[0, 0] < 0.1 * offsets.std()
-    np.testing.assert_allclose(found.stars, 6000)
+    assert alone.sd[0, 0] < 0.12 * offsets.std()
+    np.testing.assert_allclose(found.stars, 4000)
     assert found.low < found.median < found.high
 
 
@@ -85,22 +96,22 @@ def test_predict_gives_all_stars_of_a_draw_the_same_network():
     """However the stars are divided, and in ``translate`` as well."""
     offsets = np.linspace(-1.0, 1.0, 40)
     x = np.random.default_rng(2).normal(-0.4, 0.1, (700, 1))  # more than one chunk
-    model = offset_posterior(offsets)
-    mean = model.predict(x, kind="mean")[:, :, 0]
+    posterior = offset_posterior(offsets)
+    mean = posterior.predict(x, kind="mean")[:, :, 0]
     np.testing.assert_allclose(mean, x[:, 0] + offsets[:, None], atol=1e-6)
-    parts = [model.predict(part)[:, :, 0] for part in (x[:10], x[10:])]
-    np.testing.assert_array_equal(np.hstack(parts), model.predict(x)[:, :, 0])
+    parts = [posterior.predict(part)[:, :, 0] for part in (x[:10], x[10:])]
+    np.testing.assert_array_equal(np.hstack(parts), posterior.predict(x)[:, :, 0])
 
 
 def test_bootstrap_gives_the_sampling_error_of_the_population():
     """Of a median of N normal numbers: 1.2533 sigma / sqrt(N)."""
-    n, draws = 4000, 600
+    n, draws = 1000, 400
     values = np.random.default_rng(0).normal(0.0, 0.2, n)
     place = np.full((draws, n), 8.0), np.zeros(n)
     found = bt.binned_map(*place, values, ONE_CELL)
     assert found.draws.shape == (draws, 1, 1)
     assert found.sd[0, 0] == pytest.approx(1.2533 * 0.2 / np.sqrt(n), rel=0.2)
-    assert found.median[0, 0] == pytest.approx(np.median(values), abs=0.003)
+    assert found.median[0, 0] == pytest.approx(np.median(values), abs=0.005)
     fixed = bt.binned_map(*place, values, ONE_CELL, bootstrap=False)
     np.testing.assert_allclose(fixed.draws, np.median(values), rtol=1e-12)
 
@@ -138,7 +149,7 @@ def world(seed: int, offset_sd: float, truth: float) -> tuple[np.ndarray, ...]:
     The offset is drawn from what the posterior says of it, so that the posterior is right.
     """
     rng = np.random.default_rng(seed)
-    n, draws = 300, 120
+    n, draws = 300, 100
     offset = rng.normal(0.0, offset_sd)
     south = rng.normal(-0.4, 0.1, (n, 1)) - offset  # as A gives it
     values = offset_posterior(rng.normal(0.0, offset_sd, draws)).predict(south, seed=seed)[:, :, 0]
@@ -149,7 +160,7 @@ def world(seed: int, offset_sd: float, truth: float) -> tuple[np.ndarray, ...]:
 
 
 def test_the_interval_of_the_asymmetry_holds_the_truth_as_often_as_it_says():
-    truth, worlds = 0.1, 60
+    truth, worlds = 0.1, 40
     options = {"radii": (11.0, 13.0), "height_edges": [0.1, 0.6]}
     inside, alone, chi_square = 0, 0, 0.0
     for seed in range(worlds):
@@ -161,7 +172,7 @@ def test_the_interval_of_the_asymmetry_holds_the_truth_as_often_as_it_says():
         values[:, :300] = shuffled(values[:, :300])
         low, high = bt.asymmetry(radius, height, values, **options, seed=seed).overall_interval()
         alone += low < truth < high
-    # 99.8 % of what chance does with 60 worlds.
+    # 99.8 % of what chance does with 40 worlds.
     least, most = stats.binom.ppf([0.001, 0.999], worlds, 0.68)
     assert least <= inside <= most
     assert stats.chi2.ppf(0.001, worlds) < chi_square < stats.chi2.ppf(0.999, worlds)
