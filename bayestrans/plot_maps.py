@@ -57,7 +57,9 @@ def galactic_maps(maps: Mapping[str, GalacticMap]) -> Figure:
         spread = _cells(right, found, found.sd, cmap="cividis", norm=LogNorm())
         _bar(middle, left, label(name, ""))
         bar = _bar(spread, right, label(name, "", r"$\sigma$ of "))
-        bar.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        # Within a factor of ten, 1, 2 and 5 would be too few.
+        many = np.nanmax(found.sd) > 10 * np.nanmin(found.sd)
+        bar.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if many else MaxNLocator(5))
         bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         bar.minorticks_off()
     for axis in axes[:, 0]:

@@ -56,7 +56,7 @@ def simulated(stars: int, asymmetry: float, seed: int) -> Case:
 def real(folder: Path) -> Case:
     spec = bt.Spec.from_toml(HERE / "galah_dr3_to_apogee_dr17_k2.toml")
     pairs = bt.read_pairs(folder / "galah_dr3_apogee_dr17_k2.csv", spec)
-    # Each table gets the spec's columns. The cuts' own columns are not in APOGEE's file.
+    # Each table gets the spec's columns. The flag of one cut is not in APOGEE's file.
     a = bt.clean(folder / "galah_dr3_halo.fits", "galah-dr3").table
     b = bt.clean(folder / "apogee_dr17_halo.fits", "apogee-dr17", without=["star_bad"]).table
     a.rename_columns(("dr3_source_id", "ra_dr2", "dec_dr2"), ("gaia_source_id", "ra", "dec"))
@@ -78,7 +78,7 @@ def plain(table: Table, names: Any) -> np.ndarray:
 
 
 def merge(case: Case, posterior: bt.Posterior, seed: int) -> Merged:
-    """Put A's stars, translated, beside B's own."""
+    """Put A's stars, translated, beside B's own: the one place where the surveys meet."""
     spec = posterior.spec
     translated = bt.translate(posterior, case.a, draws=DRAWS, seed=seed, progress=False)
     inside = np.asarray(translated["support_class"]) != "outside"
