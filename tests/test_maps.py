@@ -77,24 +77,24 @@ ONE_CELL = ((7.0, 9.0), (-1.0, 1.0))
 def test_an_error_that_stars_have_in_common_does_not_average_out(statistic):
     offsets = np.random.default_rng(1).normal(0.0, 0.04, 100)
     sds = []
-    for n in (100, 4000):
+    for n in (100, 2000):
         x = np.random.default_rng(2).normal(-0.4, 0.1, (n, 1))
         values = offset_posterior(offsets).predict(x)[:, :, 0]
         place = np.full(n, 8.0), np.zeros(n)
         found = bt.binned_map(*place, values, ONE_CELL, statistic=statistic, seed=3)
         sds.append(found.sd[0, 0])
         alone = bt.binned_map(*place, shuffled(values), ONE_CELL, statistic=statistic, seed=3)
-    # The sampling of 4000 stars adds at most (1.25 x 0.13)^2 / 4000, half a hundredth.
-    assert sds[1] == pytest.approx(offsets.std(), rel=0.02)
+    # What is drawn for 2000 stars, a tenth of it, is by chance correlated by 0.1 with 100 offsets.
+    assert sds[1] == pytest.approx(offsets.std(), rel=0.03)
     assert sds[0] > 1.05 * sds[1]
     assert alone.sd[0, 0] < 0.12 * offsets.std()
-    np.testing.assert_allclose(found.stars, 4000)
+    np.testing.assert_allclose(found.stars, 2000)
     assert found.low < found.median < found.high
 
 
 def test_predict_gives_all_stars_of_a_draw_the_same_network():
     """However the stars are divided, and in ``translate`` as well."""
-    offsets = np.linspace(-1.0, 1.0, 40)
+    offsets = np.linspace(-1.0, 1.0, 100)  # shapes that are compiled already
     x = np.random.default_rng(2).normal(-0.4, 0.1, (700, 1))  # more than one chunk
     posterior = offset_posterior(offsets)
     mean = posterior.predict(x, kind="mean")[:, :, 0]
@@ -152,7 +152,9 @@ def world(seed: int, offset_sd: float, truth: float) -> tuple[np.ndarray, ...]:
     n, draws = 300, 100
     offset = rng.normal(0.0, offset_sd)
     south = rng.normal(-0.4, 0.1, (n, 1)) - offset  # as A gives it
-    values = offset_posterior(rng.normal(0.0, offset_sd, draws)).predict(south, seed=seed)[:, :, 0]
+    model = offset_posterior(rng.normal(0.0, offset_sd, draws))
+    # The scatter of single stars by NumPy: forty times what `predict` draws takes long.
+    values = model.predict(south, kind="mean")[:, :, 0] + rng.normal(0, SCATTER, (draws, n))
     north = truth + rng.normal(-0.4, np.hypot(0.1, SCATTER), n)
     radius, height = rng.uniform(11, 13, 2 * n), rng.uniform(0.1, 0.6, 2 * n)
     height[:n] *= -1
