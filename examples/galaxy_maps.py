@@ -147,7 +147,7 @@ def main(options: Namespace) -> None:
     # Short, small, and for the simulated stars without held-out regions: leave all out for a paper.
     posterior = bt.fit(
         case.pairs,
-        method=bt.MCLMC(chains=2, draws=DRAWS // 2, steps=1500),
+        method=bt.MCLMC(chains=2, draws=DRAWS // 2, steps=options.steps, warm_steps=options.steps),
         network=bt.Network((16,)),
         calibrate=options.real is not None,
         seed=seed,
@@ -164,6 +164,7 @@ if __name__ == "__main__":
     parser.add_argument("folder", nargs="?", default=".")
     parser.add_argument("--asymmetry", type=float, default=0.1, help="in [Fe/H], dex")
     parser.add_argument("--stars", type=int, default=8000, help="of each simulated survey")
+    parser.add_argument("--steps", type=int, default=1500, help="of each chain")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--real", type=Path, help="folder of the real tables")
     main(parser.parse_args())

@@ -143,7 +143,7 @@ def test_the_asymmetry_is_found_where_a_is_on_the_scale_of_b(name, put_in, reque
 @pytest.mark.slow
 def test_example_finds_what_was_put_in(tmp_path, capsys):
     run = runpy.run_path(str(EXAMPLES / "galaxy_maps.py"))["main"]
-    run(Namespace(folder=tmp_path, asymmetry=0.1, stars=2500, seed=1, real=None))
+    run(Namespace(folder=tmp_path, asymmetry=0.1, stars=1500, steps=400, seed=1, real=None))
     names = {"galaxy_maps.png", "north_south.png", "galaxy_maps.txt"}
     assert {path.name for path in tmp_path.iterdir()} == names
     said = capsys.readouterr().out
