@@ -19,14 +19,17 @@ if TYPE_CHECKING:
     from .diagnose import Diagnosis, diagnose
     from .evaluate import Evaluation, evaluate
     from .fetch import fetch
+    from .galaxy import Galaxy, simulate_galaxy
     from .importance import importance
     from .infer import fit
     from .load import load
+    from .maps import Asymmetry, GalacticMap, asymmetry, binned_map
     from .match import Match, MatchWarning, pair
     from .mclmc import MCLMC
     from .model import Noise
     from .network import Network
     from .pairs import Pairs, PairsError
+    from .places import Places, draw_distances, galactocentric
     from .posterior import Posterior, predict
     from .presets import survey
     from .report import report
@@ -45,12 +48,15 @@ __all__ = [
     "MCLMC",
     "NUTS",
     "SVI",
+    "Asymmetry",
     "CatalogueError",
     "Cleaned",
     "Cut",
     "Diagnosis",
     "Ensemble",
     "Evaluation",
+    "GalacticMap",
+    "Galaxy",
     "Importance",
     "Input",
     "Match",
@@ -61,6 +67,7 @@ __all__ = [
     "Output",
     "Pairs",
     "PairsError",
+    "Places",
     "Posterior",
     "Quantity",
     "SamplingWarning",
@@ -71,11 +78,15 @@ __all__ = [
     "SurveyError",
     "SurveyPair",
     "Written",
+    "asymmetry",
+    "binned_map",
     "clean",
     "diagnose",
+    "draw_distances",
     "evaluate",
     "fetch",
     "fit",
+    "galactocentric",
     "importance",
     "load",
     "pair",
@@ -83,6 +94,7 @@ __all__ = [
     "read_pairs",
     "report",
     "simulate",
+    "simulate_galaxy",
     "support",
     "survey",
     "translate",
@@ -100,14 +112,17 @@ _HOMES = {
         "diagnose": "Diagnosis diagnose",
         "evaluate": "Evaluation evaluate",
         "fetch": "fetch",
+        "galaxy": "Galaxy simulate_galaxy",
         "importance": "importance",
         "infer": "fit",
         "load": "load",
+        "maps": "Asymmetry GalacticMap asymmetry binned_map",
         "match": "Match MatchWarning pair",
         "mclmc": "MCLMC",
         "model": "Noise",
         "network": "Network",
         "pairs": "Pairs PairsError",
+        "places": "Places draw_distances galactocentric",
         "posterior": "Posterior predict",
         "presets": "survey",
         "report": "report",

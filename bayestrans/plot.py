@@ -20,6 +20,7 @@ from .evaluate import Evaluation
 from .neighbours import CLASSES
 from .plot_diagnose import loo_pit, predictive_check, trace_rank
 from .plot_importance import error_budget, importance
+from .plot_maps import galactic_maps, north_south
 from .plot_residuals import residuals, residuals_by_input
 from .plot_star import star
 from .plot_style import (
@@ -45,10 +46,12 @@ __all__ = [
     "coverage",
     "coverage_by_support",
     "error_budget",
+    "galactic_maps",
     "importance",
     "kiel",
     "label",
     "loo_pit",
+    "north_south",
     "pit_ecdf",
     "predictive_check",
     "residuals",

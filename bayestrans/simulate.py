@@ -16,6 +16,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from .pairs import Floats, Pairs
+from .populations import DISPERSIONS, STAGES, by_label, kiel, magnesium, metallicity
 from .spec import Input, Output, Spec
 
 Flags = NDArray[np.bool_]
@@ -50,12 +51,6 @@ CORRELATION_B = np.array(
         [0.0, 0.0, 0.0, 0.0, 1.0],
     ]
 )
-
-#: Share of each evolutionary stage among the stars.
-STAGES = {"dwarf": 0.28, "subgiant": 0.10, "giant": 0.38, "clump": 0.24}
-
-#: Dispersion of the line-of-sight velocity of each population, in km/s.
-DISPERSIONS = {"thin": 32.0, "thick": 58.0, "halo": 145.0}
 
 #: Positions of B's quantities among A's.
 _CORRECTED = [0, 1, 2, 3, 5]
@@ -95,12 +90,30 @@ class SurveyPair(NamedTuple):
     catalogue_truth: Columns
 
 
+class Stars(NamedTuple):
+    """Stars as they are, before a survey looks at them.
+
+    Attributes
+    ----------
+    values : (N, 5) array
+        Own Teff (K), log g, [Fe/H], [Mg/Fe] and line-of-sight velocity (km/s).
+    stage, population : (N,) arrays of str
+        As in ``SurveyPair.truth``.
+    magnitude : (N,) array
+        In survey A's band.
+    """
+
+    values: Floats
+    stage: Labels
+    population: Labels
+    magnitude: Floats
+
+
 class _Sample(NamedTuple):
     """Which stars to draw; ``shift`` as ``catalogue_shift`` in `simulate`."""
 
     size: int
     metal_poor: float
-    binary: float
     faintest: float
     shift: float = 0.0
 
@@ -154,24 +167,25 @@ def simulate(
     >>> len(pair.pairs), pair.spec.output_names
     (500, ('teff', 'logg', 'fe_h', 'mg_fe', 'rv'))
     """
-    _check_count("n_common", n_common, 1)
-    _check_count("n_catalogue", n_catalogue, 0)
-    _check_count("seed", seed, 0)
-    _check_range("binary_fraction", binary_fraction, 1)
-    _check_range("metal_poor_fraction", metal_poor_fraction, 1)
-    _check_range("catalogue_shift", catalogue_shift, 3)
+    check_count("n_common", n_common, 1)
+    check_count("n_catalogue", n_catalogue, 0)
+    check_count("seed", seed, 0)
+    check_range("binary_fraction", binary_fraction, 1)
+    check_range("metal_poor_fraction", metal_poor_fraction, 1)
+    check_range("catalogue_shift", catalogue_shift, 3)
     factors = _factors(error_factors or {})
-    both = _Sample(n_common, metal_poor_fraction, binary_fraction, faintest=13.5)
+    both = _Sample(n_common, metal_poor_fraction, faintest=13.5)
     poorer = min(1.0, 1.5 * metal_poor_fraction)
-    only = _Sample(n_catalogue, poorer, binary_fraction, faintest=14.3, shift=catalogue_shift)
+    only = _Sample(n_catalogue, poorer, faintest=14.3, shift=catalogue_shift)
     rng, rest = np.random.default_rng(seed).spawn(2)
-    spec = _spec()
-    x, x_err, truth = _observe(rng, both, factors)
-    y, y_err = _measure_b(rng, truth)
-    pairs = Pairs(spec, x, x_err, y, y_err, _ids(rng, n_common, parity=0))
-    x, x_err, catalogue_truth = _observe(rest, only, factors)
-    ids = _ids(rest, n_catalogue, parity=1)
-    catalogue = {"star_id": ids, **_columns(spec.inputs, x, x_err)}
+    spec = survey_spec()
+    x, x_err, truth = observe(rng, _stars(rng, both), binary_fraction, factors)
+    y, y_err = measure_b(rng, truth)
+    pairs = Pairs(spec, x, x_err, y, y_err, identifiers(rng, n_common, parity=0))
+    stars = _stars(rest, only)
+    x, x_err, catalogue_truth = observe(rest, stars, binary_fraction, factors)
+    ids = identifiers(rest, n_catalogue, parity=1)
+    catalogue = {"star_id": ids, **as_columns(spec.inputs, x, x_err)}
     return SurveyPair(spec, pairs, truth, catalogue, catalogue_truth)
 
 
@@ -191,8 +205,8 @@ def to_columns(pair: SurveyPair) -> Columns:
     pairs, spec = pair.pairs, pair.spec
     return {
         "star_id": pairs.ids,
-        **_columns(spec.inputs, pairs.x, pairs.x_err),
-        **_columns(spec.outputs, pairs.y, pairs.y_err),
+        **as_columns(spec.inputs, pairs.x, pairs.x_err),
+        **as_columns(spec.outputs, pairs.y, pairs.y_err),
     }
 
 
@@ -226,7 +240,8 @@ def systematics(star: Floats, clump: Flags) -> Floats:
     return offset
 
 
-def _spec() -> Spec:
+def survey_spec() -> Spec:
+    """Return the spec of the two surveys."""
     inputs = tuple(
         Input(name, f"{name}_a", f"e_{name}_a", unit, extrinsic=name == "rv")
         for name, unit in UNITS.items()
@@ -239,7 +254,8 @@ def _spec() -> Spec:
     return Spec("simulated A to B", inputs, outputs, id="star_id")
 
 
-def _columns(items: Sequence[Input | Output], values: Floats, errors: Floats) -> Columns:
+def as_columns(items: Sequence[Input | Output], values: Floats, errors: Floats) -> Columns:
+    """Return values and errors (N, D) under the names of their columns."""
     columns: Columns = {}
     for j, item in enumerate(items):
         columns[item.column] = values[:, j].copy()
@@ -247,25 +263,26 @@ def _columns(items: Sequence[Input | Output], values: Floats, errors: Floats) ->
     return columns
 
 
-def _ids(rng: Generator, count: int, parity: int) -> NDArray[np.int64]:
+def identifiers(rng: Generator, count: int, parity: int) -> NDArray[np.int64]:
     """Return 19-digit identifiers that are unique, also between the two parities."""
     stride = 2_900_000_000_000_000_000 // max(count, 1)
     halves = np.arange(count, dtype=np.int64) * stride + rng.integers(0, stride, count)
     return np.asarray(1_000_000_000_000_000_000 + 2 * rng.permutation(halves) + parity, np.int64)
 
 
-def _observe(rng: Generator, sample: _Sample, factors: Floats) -> tuple[Floats, Floats, Columns]:
+def observe(
+    rng: Generator, stars: Stars, binary_fraction: float, factors: Floats
+) -> tuple[Floats, Floats, Columns]:
     """Return what survey A measures, its quoted errors, and the truth."""
-    star, stage, population = _stars(rng, sample)
-    n = sample.size
-    magnitude = 8.5 + (sample.faintest - 8.5) * rng.beta(3, 1.5, n) + sample.shift
+    star, stage, population, magnitude = stars
+    n = len(star)
     difficulty = _difficulty(star)
     scatter = SCATTER_B * difficulty[:, None]
     y = star + scatter * (rng.normal(size=star.shape) @ np.linalg.cholesky(CORRELATION_B).T)
     x = np.empty((n, len(INPUTS)))
     x[:, _CORRECTED] = star + systematics(star, stage == "clump")
     x[:, 4] = _colour(rng, star)
-    binary = rng.random(n) < sample.binary
+    binary = rng.random(n) < binary_fraction
     _disturb(rng, x, y, binary)
     # A photometric colour is not harder to measure for some kinds of star.
     kind = np.where(np.array(INPUTS) == "jk", 1.0, difficulty[:, None])
@@ -276,7 +293,8 @@ def _observe(rng: Generator, sample: _Sample, factors: Floats) -> tuple[Floats, 
     return x + factors * x_err * rng.normal(size=x.shape), x_err, truth
 
 
-def _measure_b(rng: Generator, truth: Columns) -> tuple[Floats, Floats]:
+def measure_b(rng: Generator, truth: Columns) -> tuple[Floats, Floats]:
+    """Return what survey B measures, and its quoted errors."""
     kind = (_difficulty(truth["star"]) * _growth(truth["magnitude"]))[:, None]
     errors = QUOTED_B * kind * rng.lognormal(0, 0.1, truth["y"].shape)
     return truth["y"] + errors * rng.normal(size=errors.shape), errors
@@ -313,67 +331,19 @@ def _colour(rng: Generator, star: Floats) -> Floats:
     return np.asarray(intrinsic + rng.exponential(np.where(logg < 3.5, 0.05, 0.02)))
 
 
-def _stars(rng: Generator, sample: _Sample) -> tuple[Floats, Labels, Labels]:
-    """Draw the stars' own values in the order of the outputs, their stages and populations."""
+def _stars(rng: Generator, sample: _Sample) -> Stars:
     n = sample.size
-    fe_h, population = _metallicity(rng, n, sample.metal_poor)
+    fe_h, population = metallicity(rng, n, sample.metal_poor)
     fe_h -= 0.5 * sample.shift
     stage = rng.choice(np.array(list(STAGES)), n, p=list(STAGES.values()))
     # Old metal-poor stars burn helium on the horizontal branch, which surveys leave out.
     stage[(stage == "clump") & (fe_h < -1)] = "giant"
     star = np.empty((n, 5))
-    star[:, 0], star[:, 1] = _kiel(rng, fe_h, stage, population == "thick", sample.shift)
-    star[:, 2], star[:, 3] = fe_h, _magnesium(rng, fe_h, population)
-    star[:, 4] = rng.normal(size=n) * _by_label(population, DISPERSIONS)
-    return star, stage, population
-
-
-def _metallicity(rng: Generator, n: int, metal_poor: float) -> tuple[Floats, Labels]:
-    """Draw [Fe/H] and the population; the discs end at -1, the metal-poor tail at -2.5."""
-    thick = rng.random(n) < 0.25
-    disc = np.where(thick, 0.25 - 1.25 * rng.beta(3.5, 3, n), 0.45 - 1.2 * rng.beta(4, 5.6, n))
-    tail = -1 - 1.5 * rng.beta(1, 2, n)
-    poor = rng.random(n) < metal_poor
-    # The metal-weak thick disc fades out between [Fe/H] = -1 and -1.6.
-    weak = rng.random(n) < 0.5 * (tail + 1.6) / 0.6
-    labels = np.where(thick, "thick", "thin")
-    return np.where(poor, tail, disc), np.where(poor, np.where(weak, "thick", "halo"), labels)
-
-
-def _magnesium(rng: Generator, fe_h: Floats, population: Labels) -> Floats:
-    """Draw [Mg/Fe]: the low-alpha and the high-alpha sequence, and the halo between them."""
-    thin = 0.03 - np.where(fe_h < 0, 0.13, 0.02) * fe_h
-    thick = np.interp(fe_h, [-1.0, -0.55, 0.25], [0.34, 0.31, 0.08])
-    halo = np.interp(fe_h, [-2.5, -1.5, -1.0], [0.36, 0.30, 0.20])
-    means = np.where(population == "thin", thin, np.where(population == "thick", thick, halo))
-    widths = _by_label(population, {"thin": 0.025, "thick": 0.030, "halo": 0.060})
-    return np.asarray(means + widths * rng.normal(size=len(fe_h)))
-
-
-def _kiel(
-    rng: Generator, fe_h: Floats, stage: Labels, old: Flags, shift: float
-) -> tuple[Floats, Floats]:
-    """Draw effective temperatures (K) and surface gravities (log of cm/s2) of each stage."""
-    n, noise = len(fe_h), rng.normal(size=(2, len(fe_h)))
-    metals = np.maximum(fe_h, -2.75)
-    tracks = {}
-    gravity = 3.5 - 3.0 * rng.beta(1.3, 2.4, n)
-    branch = 4650 + 450 * (gravity - 2.5) - 40 * (gravity - 2.5) ** 2 - 60 * old
-    tracks["giant"] = branch - 330 * metals - 60 * metals**2 + 45 * noise[0], gravity
-    tracks["clump"] = 4800 - 250 * fe_h + 45 * noise[0], 2.45 - 0.05 * fe_h + 0.05 * noise[1]
-    along = rng.random(n) ** 0.8
-    tracks["subgiant"] = 6050 - 950 * along - 180 * fe_h + 80 * noise[0], 4.0 - 0.5 * along
-    warm = 4300 + 2200 * rng.beta(3.2, 2.2, n) - 100 * fe_h + 300 * shift
-    zero_age = np.interp(warm, [4000, 4800, 5500, 6000, 6500], [4.68, 4.6, 4.5, 4.42, 4.32])
-    aged = np.minimum(0.35, rng.exponential(0.02 + 0.13 * np.clip((warm - 5200) / 900, 0, 1)))
-    tracks["dwarf"] = warm, zero_age - aged + 0.015 * noise[1]
-    chosen = [stage == name for name in tracks]
-    teff = np.select(chosen, [track[0] for track in tracks.values()])
-    return teff, np.select(chosen, [track[1] for track in tracks.values()])
-
-
-def _by_label(labels: Labels, values: Mapping[str, float]) -> Floats:
-    return np.select([labels == name for name in values], list(values.values()))
+    star[:, 0], star[:, 1] = kiel(rng, fe_h, stage, population == "thick", sample.shift)
+    star[:, 2], star[:, 3] = fe_h, magnesium(rng, fe_h, population)
+    star[:, 4] = rng.normal(size=n) * by_label(population, DISPERSIONS)
+    magnitude = 8.5 + (sample.faintest - 8.5) * rng.beta(3, 1.5, n) + sample.shift
+    return Stars(star, stage, population, magnitude)
 
 
 def _logistic(values: Floats) -> Floats:
@@ -389,11 +359,13 @@ def _factors(changed: Mapping[str, float]) -> Floats:
     return np.array([changed.get(name, ERROR_FACTORS[name]) for name in INPUTS], dtype=np.float64)
 
 
-def _check_count(name: str, value: int, least: int) -> None:
+def check_count(name: str, value: int, least: int) -> None:
+    """Refuse what is no whole number of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ValueError(f"{name} is {value!r}; give a whole number of at least {least}")
 
 
-def _check_range(name: str, value: float, most: float) -> None:
+def check_range(name: str, value: float, most: float) -> None:
+    """Refuse a number that does not lie between 0 and ``most``."""
     if not 0 <= value <= most:
         raise ValueError(f"{name} is {value}; it must lie between 0 and {most}")

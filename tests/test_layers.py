@@ -12,15 +12,16 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "bayestrans"
 LEVELS = (
-    "spec pairs scale network student simulate chains files sky",
+    "spec pairs scale network student populations simulate galaxy chains files sky places maps",
     "regions calibration layout arrow formats tables catalogue surveys model density neighbours "
     "baseline target predictive moments tarp gaps presets clean repeats joins match fetch "
     "parts thin summary shapley attribution",
     "posterior answers load store sample mclmc refits calibrate written hats sensitivity budget "
     "measured convergence checks trees",
     "infer support diagnose evaluate importance translate",
-    "plot plot_diagnose plot_importance plot_residuals plot_star plot_style plot_support report "
-    "report_page report_scores report_sections report_verdicts cli cli_commands cli_surveys demo "
+    "plot plot_diagnose plot_importance plot_residuals plot_maps plot_star plot_style plot_support "
+    "report report_page report_scores report_sections report_verdicts cli cli_commands "
+    "cli_surveys demo "
     "__main__ "
     "__init__",
 )
