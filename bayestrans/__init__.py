@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from .attribution import Importance
     from .catalogue import CatalogueError, read_pairs
     from .clean import Cleaned, clean
+    from .consistency import Consistency, chain, round_trip
     from .diagnose import Diagnosis, diagnose
     from .evaluate import Evaluation, evaluate
     from .fetch import fetch
+    from .homogenise import homogenise
     from .importance import importance
     from .infer import fit
     from .load import load
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from .model import Noise
     from .network import Network
     from .pairs import Pairs, PairsError
+    from .plan import Member, Plan, PlanError
     from .posterior import Posterior, predict
     from .presets import survey
     from .report import report
@@ -47,6 +50,7 @@ __all__ = [
     "SVI",
     "CatalogueError",
     "Cleaned",
+    "Consistency",
     "Cut",
     "Diagnosis",
     "Ensemble",
@@ -55,12 +59,15 @@ __all__ = [
     "Input",
     "Match",
     "MatchWarning",
+    "Member",
     "ModelFileError",
     "Network",
     "Noise",
     "Output",
     "Pairs",
     "PairsError",
+    "Plan",
+    "PlanError",
     "Posterior",
     "Quantity",
     "SamplingWarning",
@@ -71,17 +78,20 @@ __all__ = [
     "SurveyError",
     "SurveyPair",
     "Written",
+    "chain",
     "clean",
     "diagnose",
     "evaluate",
     "fetch",
     "fit",
+    "homogenise",
     "importance",
     "load",
     "pair",
     "predict",
     "read_pairs",
     "report",
+    "round_trip",
     "simulate",
     "support",
     "survey",
@@ -97,9 +107,11 @@ _HOMES = {
         "attribution": "Importance",
         "catalogue": "CatalogueError read_pairs",
         "clean": "Cleaned clean",
+        "consistency": "Consistency chain round_trip",
         "diagnose": "Diagnosis diagnose",
         "evaluate": "Evaluation evaluate",
         "fetch": "fetch",
+        "homogenise": "homogenise",
         "importance": "importance",
         "infer": "fit",
         "load": "load",
@@ -108,6 +120,7 @@ _HOMES = {
         "model": "Noise",
         "network": "Network",
         "pairs": "Pairs PairsError",
+        "plan": "Member Plan PlanError",
         "posterior": "Posterior predict",
         "presets": "survey",
         "report": "report",
