@@ -17,11 +17,12 @@ from .diagnose import Diagnosis, diagnose
 from .evaluate import evaluate
 from .files import refuse_inputs, whole, write_text
 from .hats import workers
-from .homogenise import homogenise, summary
+from .homogenise import homogenise
 from .importance import importance
 from .infer import fit
 from .load import load
 from .mclmc import MCLMC
+from .merged import summary
 from .network import Network
 from .pairs import Pairs
 from .parts import interrupted

@@ -248,12 +248,15 @@ def chain(
     straight = direct.predict(*whole, kind="measured", y_err=errors, draws=draws, seed=seed + 2)
     measured = _measured(first, x, x_err, draws, seed)
     second.check_draws(draws)
-    turned = _places(direct.spec.outputs, second.spec.outputs, "the chain", "the direct translation")
-    end = np.full(straight.shape, np.nan)
+    turned = _places(
+        direct.spec.outputs, second.spec.outputs, "the chain", "the direct translation"
+    )
+    theirs, end = _picked(errors, turned), np.full(straight.shape, np.nan)
     for s in range(draws):
         handed = _handed(first, second, measured[s])
-        options = {"y_err": _picked(errors, turned), "draws": draws, "seed": seed + 1}
-        drawn = second.predict(*handed, kind="measured", **options)[s]
+        drawn = second.predict(*handed, kind="measured", y_err=theirs, draws=draws, seed=seed + 1)[
+            s
+        ]
         end[s] = _picked(drawn, place)
     widths = end.std(axis=0, ddof=1), straight.std(axis=0, ddof=1)
     return _result(
@@ -282,13 +285,18 @@ def _result(
 ) -> Consistency:
     """Return the quantities that both have; outputs are those of the last model."""
     outputs = [models[-1].spec.outputs[k] for k in shown]
+    place, difference, z = (part[..., shown] for part in (place, difference, z))
+    width, reference = (part[..., shown] for part in widths)
     return Consistency(
         kind,
         tuple(model.spec.name for model in models),
         tuple(output.name for output in outputs),
         tuple(output.unit for output in outputs),
-        *(part[..., shown] for part in (place, difference, z)),
-        *(part[..., shown] for part in widths),
+        place,
+        difference,
+        z,
+        width,
+        reference,
         classes,
         missing,
     )

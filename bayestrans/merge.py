@@ -96,9 +96,7 @@ def from_model(member: Member, table: Table, outputs: Sequence[Output]) -> Answe
     """Return what a translated table says, with the columns that `translate` gives."""
     keys, nameless = _keys(member, table)
     shape = (len(table), len(outputs))
-    parts = {
-        name: np.full(shape, np.nan) for name in ("mean", "sd", "sd_model", *QUANTILES)
-    }
+    parts = {name: np.full(shape, np.nan) for name in ("mean", "sd", "sd_model", *QUANTILES)}
     corr = np.tile(np.eye(shape[1], dtype=np.float32), (len(table), 1, 1))
     given = [k for k, o in enumerate(outputs) if f"{o.name}_mean" in table.colnames]
     for k in given:

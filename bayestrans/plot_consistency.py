@@ -35,7 +35,8 @@ def round_trip(found: Consistency) -> Figure:
     -------
     Figure
         One row per quantity. Left: the draw at the end of the way minus what A measured,
-        against their mean, with the central 68 % and 95 % of all draws and the running median
+        against their mean (dots: one draw of each
+        star), with the central 68 % and 95 % of all draws and the running median
         of each class of support. Where both models are right the median of all stars lies at
         zero everywhere (against A's values alone it would tilt: noise does not come back).
         Right: the scores of A's values within the law at the end, with a standard normal law.
@@ -94,8 +95,8 @@ def _differences(axis: Axes, found: Consistency, k: int) -> None:
     if not known.any():
         axis.text(0.5, 0.5, "no values", transform=axis.transAxes, ha="center", fontsize=7)
         return
-    _points(axis, place[known], away[known])
-    centres, bands = _running(place[known], away[known], known.any(axis=0).sum())
+    _points(axis, place[0], away[0])
+    centres, bands = _running(place[known], away[known], int(known.any(axis=0).sum()))
     for low, high, alpha in ((0, 4, 0.15), (1, 3, 0.3)):
         axis.fill_between(centres, bands[low], bands[high], color=GREY, alpha=alpha, lw=0)
     axis.axhline(0, color="black", lw=0.6)
@@ -104,7 +105,7 @@ def _differences(axis: Axes, found: Consistency, k: int) -> None:
         seen = known & stars
         if seen.any(axis=0).sum() >= LEAST_STARS:
             style = CLASS_STYLES[group]
-            at, lines = _running(place[seen], away[seen], seen.any(axis=0).sum())
+            at, lines = _running(place[seen], away[seen], int(seen.any(axis=0).sum()))
             axis.plot(at, lines[2], color=style["color"], ls=style["ls"], lw=1.4)
     spread = stats.median_abs_deviation(away[known], scale="normal")
     middle = float(np.median(away[known]))
@@ -112,7 +113,7 @@ def _differences(axis: Axes, found: Consistency, k: int) -> None:
     low, high = np.percentile(place[known], [0.2, 99.8])
     axis.set_xlim(*((high, low) if found.names[k] in REVERSED[:1] else (low, high)))
     axis.yaxis.set_major_locator(MaxNLocator(5))
-    text = rf"median {middle:+.2g}, $\sigma_\mathrm{{MAD}}$ {spread:.2g}"
+    text = rf"median {middle:+.2g}, $\sigma_\mathrm{{MAD}}$ {spread:.3g}"
     _write(axis, 0.02, "left", text)
 
 
@@ -129,11 +130,12 @@ def _legend_of(axis: Axes, found: Consistency, k: int) -> None:
 
 
 def _points(axis: Axes, place: Floats, away: Floats) -> None:
+    """Draw one draw of each star, or of some of them."""
     step = max(1, len(place) // MOST_POINTS)
     axis.scatter(
         place[::step],
         away[::step],
-        s=1.5,
+        s=2,
         color=GREY,
         alpha=0.25,
         linewidths=0,
@@ -152,7 +154,7 @@ def _running(place: Floats, values: Floats, stars: int) -> tuple[Floats, Floats]
 
 def _scores(axis: Axes, found: Consistency, k: int) -> None:
     """Draw the distribution of one quantity's scores by class, beside a standard normal law."""
-    edges = np.linspace(-REACH, REACH, 33)
+    edges = np.linspace(-REACH, REACH, 33).tolist()
     axis.plot(at := np.linspace(-REACH, REACH, 201), stats.norm.pdf(at), color="black", lw=0.8)
     z = found.z[:, :, k]
     for group in CLASSES:
@@ -190,4 +192,3 @@ def _write(axis: Axes, x: float, align: str, text: str) -> None:
         fontsize=6.5,
         bbox={"facecolor": "white", "alpha": 0.8, "lw": 0, "pad": 1},
     )
-

@@ -17,10 +17,11 @@ LEVELS = (
     "baseline target predictive moments tarp gaps presets clean repeats joins match fetch "
     "parts thin summary shapley attribution combine",
     "posterior answers load store sample mclmc refits calibrate written hats sensitivity budget "
-    "measured convergence checks trees plan merge",
+    "measured convergence checks trees plan merge merged",
     "infer support diagnose evaluate importance translate consistency",
-    "homogenise plot plot_consistency plot_diagnose plot_importance plot_residuals plot_star plot_style plot_support report "
-    "report_page report_scores report_sections report_verdicts cli cli_commands cli_surveys demo "
+    "homogenise plot plot_consistency plot_diagnose plot_importance plot_residuals plot_star "
+    "plot_style plot_support report report_page report_scores report_sections report_verdicts cli "
+    "cli_commands cli_surveys demo "
     "__main__ "
     "__init__",
 )
