@@ -61,9 +61,9 @@ class Consistency(NamedTuple):
         For each draw: the value at the end of the way minus what A measured, or minus a draw
         of the direct translation. NaN where a star has no value.
     z : (S, N, K) array
-        For each draw the difference in units of the joint uncertainty. For a round trip the
-        normal score of the rank of what A measured within the law at the end of the way back:
-        exactly standard normal where both models are right, of whatever law. For a chain the
+        For each draw the difference in units of the joint uncertainty. For a round trip
+        minus the normal score of the rank of what A measured within the law at the end of the
+        way: standard normal where both models are right, of whatever law. For a chain the
         difference over the two standard deviations in quadrature.
     width, reference : (N, K) array
         Standard deviation of the way's draws, and what it is compared with: A's quoted
@@ -186,7 +186,7 @@ def round_trip(
         handed = _handed(there, back, measured[s])
         drawn = back.predict(*handed, kind="measured", y_err=target_err, draws=draws, seed=seed + 1)
         again[s] = np.where(np.isfinite(target), drawn[s], np.nan)
-        z[s] = _scores(back, handed, target, target_err)
+        z[s] = -_scores(back, handed, target, target_err)
     return _result(
         "round trip",
         (there, back),

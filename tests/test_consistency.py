@@ -111,7 +111,7 @@ def test_a_bias_of_either_model_shows(there, back, stars, trip):
         found = round_trip(*models, stars, draws=DRAWS, seed=1).table()
         row = found[(found["output"] == "teff") & (found["class"] == "all")][0]
         assert row["bias"] == pytest.approx(80, abs=15)
-        assert abs(row["z_bias"]) > 0.5
+        assert row["z_bias"] > 0.5  # of one sign with the bias
         assert row["within_68"] < 0.64
 
 

@@ -605,3 +605,19 @@ def test_nothing_is_left_where_writing_is_stopped(folder, monkeypatch):
     out = str(folder / "merged.parquet")
     assert cli.main(["homogenise", str(folder / "plan.toml"), "--out", out, "--quiet"]) == 130
     assert sorted(folder.iterdir()) == before
+
+
+def test_surveys_on_the_base_alone_are_weighted_by_their_errors(few):
+    other = few["base"].copy()
+    for name, error in zip(linear.NAMES, linear.BASE_ERROR, strict=True):
+        other[f"e_{name}_b0"] *= 2.0
+        other[f"{name}_b0"] += error
+    members = [
+        bt.Member(name, table, "source_id", columns=BASE_COLUMNS)
+        for name, table in (("one", few["base"]), ("two", other))
+    ]
+    found = homogenise(bt.Plan(tuple(members)), progress=False)
+    # Weights of 4 to 1; the difference of one sigma is 1 / (1 + 4) of a chi-square, in 3 outputs.
+    np.testing.assert_allclose(found["teff_mean"], few["base"]["teff_b0"] + 4.0, rtol=1e-6)
+    np.testing.assert_allclose(found["teff_sd"], 20.0 * np.sqrt(0.8), rtol=1e-6)
+    np.testing.assert_allclose(found["agreement"], stats.chi2.sf(0.6, 3), rtol=1e-5)
