@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from .attribution import Importance
     from .catalogue import CatalogueError, read_pairs
     from .clean import Cleaned, clean
+    from .consistency import Consistency, chain, round_trip
     from .diagnose import Diagnosis, diagnose
     from .evaluate import Evaluation, evaluate
     from .fetch import fetch
     from .galaxy import Galaxy, simulate_galaxy
+    from .homogenise import homogenise
     from .importance import importance
     from .infer import fit
     from .load import load
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from .network import Network
     from .pairs import Pairs, PairsError
     from .places import Places, draw_distances, galactocentric
+    from .plan import Member, Plan, PlanError
     from .posterior import Posterior, predict
     from .presets import survey
     from .report import report
@@ -51,6 +54,7 @@ __all__ = [
     "Asymmetry",
     "CatalogueError",
     "Cleaned",
+    "Consistency",
     "Cut",
     "Diagnosis",
     "Ensemble",
@@ -61,6 +65,7 @@ __all__ = [
     "Input",
     "Match",
     "MatchWarning",
+    "Member",
     "ModelFileError",
     "Network",
     "Noise",
@@ -68,6 +73,8 @@ __all__ = [
     "Pairs",
     "PairsError",
     "Places",
+    "Plan",
+    "PlanError",
     "Posterior",
     "Quantity",
     "SamplingWarning",
@@ -80,6 +87,7 @@ __all__ = [
     "Written",
     "asymmetry",
     "binned_map",
+    "chain",
     "clean",
     "diagnose",
     "draw_distances",
@@ -87,12 +95,14 @@ __all__ = [
     "fetch",
     "fit",
     "galactocentric",
+    "homogenise",
     "importance",
     "load",
     "pair",
     "predict",
     "read_pairs",
     "report",
+    "round_trip",
     "simulate",
     "simulate_galaxy",
     "support",
@@ -109,10 +119,12 @@ _HOMES = {
         "attribution": "Importance",
         "catalogue": "CatalogueError read_pairs",
         "clean": "Cleaned clean",
+        "consistency": "Consistency chain round_trip",
         "diagnose": "Diagnosis diagnose",
         "evaluate": "Evaluation evaluate",
         "fetch": "fetch",
         "galaxy": "Galaxy simulate_galaxy",
+        "homogenise": "homogenise",
         "importance": "importance",
         "infer": "fit",
         "load": "load",
@@ -123,6 +135,7 @@ _HOMES = {
         "network": "Network",
         "pairs": "Pairs PairsError",
         "places": "Places draw_distances galactocentric",
+        "plan": "Member Plan PlanError",
         "posterior": "Posterior predict",
         "presets": "survey",
         "report": "report",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from .model import Shape
 from .moments import QUANTILES, Summary, moments
 from .neighbours import CLASSES
 from .posterior import CHUNK, BlockDraws, Posterior
+from .spec import Output
 from .summary import Chosen, chosen, exhausted, room, summarise
 from .thin import fewest
 
@@ -100,7 +101,7 @@ class Answers:
         classes = posterior.neighbours.classify(score)
         result = inputs.identifiers.copy()
         parts = self._summaries(inputs, filled, score)
-        result.add_columns(list(_output_columns(posterior, parts)))
+        result.add_columns(list(output_columns(posterior.spec.outputs, parts)))
         result["support"] = Column(
             score.astype(np.float32), description="reach to the training stars / median"
         )
@@ -225,14 +226,15 @@ def _store(
     parts["corr"][np.ix_(rows, outputs, outputs)] = np.moveaxis(np.asarray(summary.corr), -1, 0)
 
 
-def _output_columns(posterior: Posterior, parts: dict[str, Floats]) -> Iterator[Column]:
+def output_columns(outputs: Sequence[Output], parts: dict[str, Floats]) -> Iterator[Column]:
+    """Yield the columns of each output from arrays by name: (N, K), ``corr`` (N, K, K)."""
     texts = {
         "mean": "posterior mean of B's true value",
         "sd": "posterior standard deviation",
         **{name: f"{100 * level:.0f} % quantile" for name, level in QUANTILES.items()},
         "sd_model": "the network's own (epistemic) part of the sd",
     }
-    for k, output in enumerate(posterior.spec.outputs):
+    for k, output in enumerate(outputs):
         for name, text in texts.items():
             meta = {"ucd": _ucd(output.name, name)} if output.name in UCDS else {}
             yield Column(
@@ -243,7 +245,7 @@ def _output_columns(posterior: Posterior, parts: dict[str, Floats]) -> Iterator[
                 + ("" if output.unit else " (dex or unitless)"),
                 meta=meta,
             )
-    names = posterior.spec.output_names
+    names = [output.name for output in outputs]
     for i, j in combinations(range(len(names)), 2):
         yield Column(
             parts["corr"][:, i, j].astype(np.float32),

@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_surveys(commands)
     _add_fit(commands)
     _add_translate(commands)
+    _add_homogenise(commands)
 
     one = _command(commands, "evaluate", "score a model on stars it has not seen")
     one.add_argument("model", help="model file (.nc)")
@@ -185,6 +186,14 @@ def _add_translate(commands: argparse._SubParsersAction) -> None:
     one.add_argument(
         "--workers", type=int, metavar="N", help="processes for a HATS catalogue (default: one)"
     )
+    one.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+def _add_homogenise(commands: argparse._SubParsersAction) -> None:
+    one = _command(commands, "homogenise", "merge several surveys into one catalogue on one base")
+    one.add_argument("plan", help="TOML file that names the surveys, their models and the base")
+    one.add_argument("--out", help="catalogue to write (default: what the plan says)")
+    one.add_argument("--overwrite", action="store_true", help="replace an existing output")
     one.add_argument("--quiet", action="store_true", help="no progress bars")
 
 

@@ -17,13 +17,16 @@ from .diagnose import Diagnosis, diagnose
 from .evaluate import evaluate
 from .files import refuse_inputs, whole, write_text
 from .hats import workers
+from .homogenise import homogenise
 from .importance import importance
 from .infer import fit
 from .load import load
 from .mclmc import MCLMC
+from .merged import summary
 from .network import Network
 from .pairs import Pairs
 from .parts import interrupted
+from .plan import Plan, PlanError
 from .plot_diagnose import pictures
 from .posterior import Posterior
 from .report import check_report, report
@@ -118,6 +121,18 @@ def run_translate(options: argparse.Namespace) -> int:
         print(f"  {name:8s}{count:10d}  ({100 * count / max(1, found.stars):.1f} %)")
     for bit, text in ((1, "with an input missing, wider"), (16, "without any input, no answer")):
         print(f"  {text}: {found.flags[bit]}")
+    return 0
+
+
+def run_homogenise(options: argparse.Namespace) -> int:
+    """Merge several surveys and say where the stars come from."""
+    plan = Plan.from_toml(options.plan)
+    out = plan.out if options.out is None else Path(options.out)
+    if out is None:
+        raise PlanError(f"plan {options.plan} names no output; give --out, or write out = ...")
+    refuse_inputs(out, options.plan)
+    found = homogenise(plan, out, overwrite=options.overwrite, progress=not options.quiet)
+    print(f"wrote {out}: {summary(found)}")
     return 0
 
 

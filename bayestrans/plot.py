@@ -18,6 +18,7 @@ from scipy import stats
 
 from .evaluate import Evaluation
 from .neighbours import CLASSES
+from .plot_consistency import chain, round_trip
 from .plot_diagnose import loo_pit, predictive_check, trace_rank
 from .plot_importance import error_budget, importance
 from .plot_maps import galactic_maps, north_south
@@ -43,6 +44,7 @@ from .plot_support import training_coverage, width_by_support
 Floats = NDArray[np.float64]
 
 __all__ = [
+    "chain",
     "coverage",
     "coverage_by_support",
     "error_budget",
@@ -56,6 +58,7 @@ __all__ = [
     "predictive_check",
     "residuals",
     "residuals_by_input",
+    "round_trip",
     "star",
     "symbol",
     "trace_rank",

@@ -15,13 +15,13 @@ LEVELS = (
     "spec pairs scale network student populations simulate galaxy chains files sky places maps",
     "regions calibration layout arrow formats tables catalogue surveys model density neighbours "
     "baseline target predictive moments tarp gaps presets clean repeats joins match fetch "
-    "parts thin summary shapley attribution",
+    "parts thin summary shapley attribution combine",
     "posterior answers load store sample mclmc refits calibrate written hats sensitivity budget "
-    "measured convergence checks trees",
-    "infer support diagnose evaluate importance translate",
-    "plot plot_diagnose plot_importance plot_residuals plot_maps plot_star plot_style plot_support "
-    "report report_page report_scores report_sections report_verdicts cli cli_commands "
-    "cli_surveys demo "
+    "measured convergence checks trees plan merge merged",
+    "infer support diagnose evaluate importance translate consistency",
+    "homogenise plot plot_consistency plot_diagnose plot_importance plot_maps plot_residuals "
+    "plot_star plot_style plot_support report report_page report_scores report_sections "
+    "report_verdicts cli cli_commands cli_surveys demo "
     "__main__ "
     "__init__",
 )

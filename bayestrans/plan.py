@@ -1,0 +1,252 @@
+"""What surveys are to be made one catalogue, on which base: read from one TOML file."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .combine import MOST_SHARED
+from .spec import Input
+from .tables import Source
+
+if TYPE_CHECKING:
+    from .posterior import Posterior
+
+PLAN_KEYS = ("name", "base", "id", "out", "disagree", "shared", "survey")
+SURVEY_KEYS = ("catalogue", "id", "model", "columns", "error_factor")
+COLUMN_KEYS = ("column", "error", "unit", "error_floor")
+
+
+class PlanError(ValueError):
+    """A plan that cannot be used, with what to change."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One survey of a merged catalogue.
+
+    Parameters
+    ----------
+    name : str
+        A short name (``galah``), which names its columns in the merged catalogue.
+    catalogue : path, Table or DataFrame
+        Its stars.
+    id : str
+        The column that names the same star in every survey, integers or text.
+    model : path or Posterior, optional
+        Translates it to the base.
+    columns : tuple of Input
+        For a survey on the base itself, in place of a model: its quantities by the names of
+        the models' outputs, each with its quoted error.
+    error_factor : float, optional
+        Multiplies the quoted errors of a survey on the base; by default what the models have
+        learned of the base's errors, or 1 without a model.
+
+    Raises
+    ------
+    PlanError
+        Without a model and columns, or with both.
+    """
+
+    name: str
+    catalogue: Source
+    id: str
+    model: str | os.PathLike[str] | Posterior | None = None
+    columns: tuple[Input, ...] = ()
+    error_factor: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name or set(self.name) & set("/.+ "):
+            raise PlanError(
+                f"a survey is called {self.name!r}; use a name without '/', '.', '+' or blank"
+            )
+        where = f"survey {self.name!r}"
+        if (self.model is None) == (not self.columns):
+            both = "neither a model nor columns" if self.model is None else "a model and columns"
+            raise PlanError(
+                f"{where} has {both}; give a model to translate it, or columns of a survey that "
+                "is on the base"
+            )
+        for item in self.columns:
+            if item.error is None:
+                raise PlanError(
+                    f"{where} gives no error of {item.name}; without one it cannot be weighed"
+                )
+        if self.error_factor is not None:
+            if self.model is not None:
+                raise PlanError(f"{where} has a model, which needs no error_factor; remove it")
+            if not 0 < self.error_factor < math.inf:
+                raise PlanError(f"{where}: error_factor = {self.error_factor} must be positive")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Surveys that are to be made one catalogue.
+
+    Parameters
+    ----------
+    surveys : tuple of Member
+        Their order does not matter.
+    name : str
+        A title.
+    base : str
+        Whose scale it is, such as ``"APOGEE DR17"``.
+    id : str
+        What the column of the stars' identifiers is called in the merged catalogue.
+    out : path, optional
+        Where it is written by default.
+    disagree : float
+        Surveys whose differences are less probable than this disagree.
+    shared : float or mapping of str to float, optional
+        The share of the narrowest translation's variance that all translations have in
+        common, for all outputs or by output; learned from the stars by default. See
+        `bayestrans.combine`.
+
+    Raises
+    ------
+    PlanError
+        For no survey, two of one name, or a number out of its range.
+    """
+
+    surveys: tuple[Member, ...]
+    name: str = "merged"
+    base: str = ""
+    id: str = "star_id"
+    out: Path | None = None
+    disagree: float = 0.001
+    shared: float | Mapping[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.surveys:
+            raise PlanError("the plan has no survey; give at least one [survey.NAME]")
+        names = [one.name for one in self.surveys]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise PlanError(f"two surveys are called {twice[0]!r}; rename one")
+        if not 0 < self.disagree < 1:
+            raise PlanError(f"disagree = {self.disagree} must lie between 0 and 1, such as 0.001")
+        given = self.shared if isinstance(self.shared, Mapping) else {"shared": self.shared}
+        for name, value in given.items():
+            if value is not None and not 0 <= value <= MOST_SHARED:
+                raise PlanError(f"{name} = {value} must lie between 0 and {MOST_SHARED}")
+
+    @classmethod
+    def from_toml(cls, path: str | os.PathLike[str]) -> Plan:
+        """Read a plan from a TOML file; paths in it are relative to its folder.
+
+        Parameters
+        ----------
+        path : path-like
+            A file with a ``[survey.NAME]`` table for each survey.
+
+        Raises
+        ------
+        PlanError
+            For an unreadable file, an unknown key or a missing one.
+        """
+        path = Path(path)
+        try:
+            with path.open("rb") as stream:
+                content = tomllib.load(stream)
+        except FileNotFoundError:
+            raise PlanError(f"plan {path} does not exist; give the path of a TOML file") from None
+        except OSError as error:
+            raise PlanError(f"plan {path} cannot be read: {error.strerror}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise PlanError(f"plan {path} is not valid TOML: {error}") from None
+        try:
+            return cls.from_dict(content, path.parent)
+        except PlanError as error:
+            raise PlanError(f"plan {path}: {error}") from None
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any], folder: Path = Path()) -> Plan:
+        """Build a plan from the mapping that its TOML file holds."""
+        _check_keys("the top level", content, PLAN_KEYS)
+        for key in ("name", "base", "id", "out"):
+            _check_type("the top level", content, key, (str,))
+        _check_type("the top level", content, "disagree", (float, int))
+        _check_type("the top level", content, "shared", (float, int, dict))
+        if isinstance(content.get("shared"), dict):
+            for key in content["shared"]:
+                _check_type("[shared]", content["shared"], key, (float, int))
+        tables = _tables("survey", content.get("survey", {}))
+        simple = {key: content[key] for key in PLAN_KEYS if key in content and key != "survey"}
+        if "out" in simple:
+            simple["out"] = folder / simple["out"]
+        members = tuple(_member(name, t, content.get("id"), folder) for name, t in tables)
+        return cls(members, **simple)
+
+    def ordered(self) -> Plan:
+        """Return the same plan with its surveys in the order of their names."""
+        return dataclasses.replace(
+            self, surveys=tuple(sorted(self.surveys, key=lambda one: one.name))
+        )
+
+
+def _member(name: str, table: Mapping[str, Any], key: str | None, folder: Path) -> Member:
+    where = f"[survey.{name}]"
+    _check_keys(where, table, SURVEY_KEYS)
+    for word in ("catalogue", "id", "model"):
+        _check_type(where, table, word, (str,))
+    _check_type(where, table, "error_factor", (float, int))
+    if "catalogue" not in table:
+        raise PlanError(f'{where} has no catalogue; write catalogue = "..."')
+    identifier = table.get("id", key)
+    if identifier is None:
+        raise PlanError(
+            f'{where} has no id; write id = "..." there, or at the top for all surveys: the '
+            "column that names the same star in every survey"
+        )
+    columns = tuple(
+        _column(f"[survey.{name}.columns.{quantity}]", quantity, fields)
+        for quantity, fields in _tables(f"survey.{name}.columns", table.get("columns", {}))
+    )
+    model = folder / table["model"] if "model" in table else None
+    factor = table.get("error_factor")
+    return Member(name, folder / table["catalogue"], identifier, model, columns, factor)
+
+
+def _column(where: str, name: str, table: Mapping[str, Any]) -> Input:
+    _check_keys(where, table, COLUMN_KEYS)
+    for key in ("column", "error", "unit"):
+        _check_type(where, table, key, (str,))
+    _check_type(where, table, "error_floor", (float, int))
+    for key in ("column", "error"):
+        if key not in table:
+            raise PlanError(f'{where} has no {key}; write {key} = "..."')
+    floor = table.get("error_floor")
+    if floor is not None and not 0 < floor < math.inf:
+        raise PlanError(f"{where} error_floor = {floor} must be positive")
+    return Input(name, **table)
+
+
+def _tables(where: str, content: Any) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    if not isinstance(content, Mapping) or not all(
+        isinstance(table, Mapping) for table in content.values()
+    ):
+        raise PlanError(f"[{where}] must hold tables; write [{where}.NAME]")
+    return content.items()
+
+
+def _check_type(where: str, table: Mapping[str, Any], key: str, wanted: tuple[type, ...]) -> None:
+    value = table.get(key)
+    if value is not None and (not isinstance(value, wanted) or isinstance(value, bool)):
+        raise PlanError(f"{where}: {key} = {value!r} must be a {wanted[0].__name__}")
+
+
+def _check_keys(where: str, table: Mapping[str, Any], allowed: tuple[str, ...]) -> None:
+    for key in table:
+        if key not in allowed:
+            close = difflib.get_close_matches(key, allowed, n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            raise PlanError(
+                f"{where} has an unknown key {key!r}{hint}; known keys: {', '.join(allowed)}"
+            )
