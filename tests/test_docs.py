@@ -7,7 +7,6 @@ tested is that the pages are right about the package, not that the package is ri
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import re
 import shlex
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 
 import bayestrans as bt
@@ -78,8 +78,7 @@ def quick(monkeypatch, models):
 
     def fit_soon(pairs: bt.Pairs, **settings: object) -> bt.Posterior:
         assert set(settings) <= {"method", "network", "calibrate", "seed", "progress", "noise"}
-        seen = (repr(pairs.spec).encode(), pairs.x.tobytes(), pairs.y.tobytes())
-        key = hashlib.sha256(b"".join(seen)).hexdigest()
+        key = repr((pairs.spec.to_toml(), np.sort(pairs.ids).tolist(), np.nansum(pairs.x).round(3)))
         if key not in models:
             short = bt.MCLMC(chains=4, draws=50, steps=500, warm_steps=500)
             same = {"network": bt.Network((8, 8)), "seed": 4, "calibrate": False}
