@@ -156,12 +156,13 @@ def draw(curves: dict[str, dict[str, list[dict[str, float]]]]) -> Figure:
         _line(right, "95", **short, color=COLOURS[0], marker="^")
     for level in (0.68, 0.95):
         right.axhline(level, color=GREY, lw=0.8, ls=":")
-    right.annotate("95 %", (3200, 0.955), ha="right", va="bottom", fontsize=7, color=GREY)
-    right.annotate("68 %", (3200, 0.685), ha="right", va="bottom", fontsize=7, color=GREY)
+    right.annotate("95 %", (3200, 0.938), ha="right", va="top", fontsize=7, color=GREY)
+    right.annotate("68 %", (3200, 0.662), ha="right", va="top", fontsize=7, color=GREY)
     right.set_ylim(0.5, 1.0)
     titles = ("NLL [nats per star]", "CRPS over that of the identity", "share inside the interval")
     for axis, title in zip((left, middle, right), titles, strict=True):
         axis.set_xscale("log")
+        axis.xaxis.set_major_formatter("{x:g}")
         axis.set_xlabel("training stars", fontsize=8)
         axis.set_ylabel(title, fontsize=8)
         frame(axis)
