@@ -37,4 +37,5 @@ html_theme_options = {
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
 # Pages that are no part of a section have nothing to show at the side.
-html_sidebars = dict.fromkeys(("index", "start", "choose", "troubleshooting", "contributing"), [])
+ALONE = ("index", "start", "choose", "troubleshooting", "contributing")
+html_sidebars = {name: [] for name in ALONE}
