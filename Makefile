@@ -3,12 +3,14 @@
 
 VENV ?= .venv
 PY = $(VENV)/bin/python
+OLDEST = $(VENV)-oldest
 INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-slow test-float64 lint types docs bench clean FORCE
+.PHONY: help demo test test-slow test-float64 test-oldest lint types docs dist dist-check bench \
+	clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +28,9 @@ test-float64: $(VENV)/.installed-test ## the numerical tests in double precision
 	JAX_ENABLE_X64=1 $(PY) -m pytest -m "not slow" tests/test_oracles.py tests/test_student.py \
 		tests/test_network.py tests/test_scale.py
 
+test-oldest: $(VENV)/.installed-oldest ## the fast tests with the oldest versions that pyproject.toml allows
+	$(OLDEST)/bin/python -m pytest -n 2 -m "not slow" -W default -p no:cacheprovider tests
+
 lint: $(VENV)/.installed-dev ## ruff: rules and format
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -35,6 +40,12 @@ types: $(VENV)/.installed-dev ## mypy on the package
 
 docs: $(VENV)/.installed-docs ## the documentation, in docs/_build/html; warnings are errors
 	$(PY) -m sphinx -W --keep-going -b html docs docs/_build/html
+
+dist: $(VENV)/.installed-dev ## wheel and sdist in dist/, looked into, and the wheel installed and run
+	$(PY) tools/check_dist.py
+
+dist-check: $(VENV)/.installed-dev ## the same into empty environments, with a small demo (minutes)
+	$(PY) tools/check_dist.py --empty
 
 bench: $(VENV)/.installed-bench $(VENV)-bde/.installed ## every method side by side, as a page of the docs (hours)
 	BAYESTRANS_BDE_PYTHON=$(VENV)-bde/bin/python $(PY) benchmarks/side_by_side.py \
@@ -64,4 +75,12 @@ $(VENV)/.installed-base: $(VENV)/.made pyproject.toml constraints.txt
 $(VENV)/.installed-%: $(VENV)/.made pyproject.toml constraints.txt
 	@echo "Installing bayestrans[$*] into $(VENV) (some minutes the first time)"
 	@$(INSTALL) -e '.[$*]'
+	@touch $@
+
+# Old libraries warn about newer ones below them: the tests there do not take warnings for errors.
+$(VENV)/.installed-oldest: $(VENV)/.made pyproject.toml
+	@sh tools/make-venv.sh "$(OLDEST)"
+	@$(PY) -m pip install --quiet --disable-pip-version-check uv
+	@$(PY) -m uv pip install --quiet --python $(OLDEST)/bin/python --resolution lowest-direct \
+		--only-binary :all: --no-binary bayestrans -e '.[test]'
 	@touch $@

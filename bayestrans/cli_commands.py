@@ -286,7 +286,12 @@ def run_report(options: argparse.Namespace) -> int:
 def run_demo(options: argparse.Namespace) -> int:
     """Do the main job on simulated surveys."""
     found = demo(
-        options.out, seed=options.seed, overwrite=options.overwrite, progress=not options.quiet
+        options.out,
+        n_common=options.stars,
+        method=None if options.steps is None else MCLMC(steps=options.steps),
+        seed=options.seed,
+        overwrite=options.overwrite,
+        progress=not options.quiet,
     )
     print((found.folder / "scores.txt").read_text(encoding="utf-8"))
     print(f"left in {found.folder}: " + ", ".join(sorted(p.name for p in found.folder.iterdir())))

@@ -29,4 +29,13 @@ napoleon_use_rtype = False
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"bayestrans {release}"
-html_theme_options = {"show_prev_next": False, "secondary_sidebar_items": ["page-toc"]}
+html_theme_options = {
+    "show_prev_next": False,
+    "secondary_sidebar_items": ["page-toc"],
+    "header_links_before_dropdown": 7,
+}
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
+# Pages that are no part of a section have nothing to show at the side.
+ALONE = ("index", "start", "choose", "troubleshooting", "contributing")
+html_sidebars = {name: [] for name in ALONE}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 from astropy.table import Table
 
 import bayestrans as bt
+from bayestrans import cli_commands
 from bayestrans.calibration import describe
-from bayestrans.demo import against_truth, demo
+from bayestrans.cli import main
+from bayestrans.demo import Demo, against_truth, demo
 from bayestrans.tables import read_table
 
 PICTURES = (
@@ -109,3 +112,21 @@ def test_against_truth_of_four_stars():
     assert dense["rmse_before"] == pytest.approx(50 / np.sqrt(3))
     assert dense["coverage_68"] == pytest.approx(2 / 3)
     assert (outside["n"], outside["bias"], outside["coverage_68"]) == (1, 40.0, 0.0)
+
+
+def test_the_command_hands_its_options_on(tmp_path, monkeypatch):
+    asked = {}
+
+    def instead(folder, **settings):
+        asked.update(settings)
+        (tmp_path / "scores.txt").write_text("fine")
+        return Demo(tmp_path, {}, [])
+
+    monkeypatch.setattr(cli_commands, "demo", instead)
+    out = ["demo", "--out", str(tmp_path)]
+    assert main([*out, "--stars", "400", "--steps", "500", "--quiet"]) == 0
+    assert asked["n_common"] == 400
+    assert asked["method"] == bt.MCLMC(steps=500)
+    assert main(out) == 0
+    assert asked["n_common"] == inspect.signature(demo).parameters["n_common"].default
+    assert asked["method"] is None  # the demo's own: a time budget
