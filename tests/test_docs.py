@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("start", "translate", "judging", "trust", "surveys", "velocity", "gaps", "large", "choose")
 
 #: Pages and README whose blocks are pieces of other stories, or for a shell alone.
-OTHERS = ("README", "simulated", "contributing")
+OTHERS = ("README", "simulated", "contributing", "homogenise", "gallery")
 
 #: Stars of the simulated surveys; of the common ones as many train as in the fixture `posterior`,
 #: so that the programs compiled for it serve here.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 
 import numpy as np
 import pytest
@@ -93,15 +94,19 @@ def test_laplace_limit_of_many_stars_finds_the_true_line():
     assert found == pytest.approx(5000 + 40 + 20 + 15 + 5, abs=2.5)
 
 
+#: 2000 for what the docs say.
+NUTS_STARS = int(os.environ.get("BAYESTRANS_NUTS_STARS", "1000"))
+
+
 @pytest.mark.slow
 def test_mclmc_agrees_with_nuts_in_function_space():
-    """On 2,000 simulated stars: means within 0.1 posterior sd, spreads within 15 %.
+    """On simulated stars: means within 0.1 posterior sd, spreads within 15 %.
 
     At 95 of 100 stars: with some 2,000 effective draws the largest of 200
     differences is noise of that size. The output and the width are such that NUTS
     moves between the modes; docs/results.md tells of an output where neither does.
     """
-    pairs = only(bt.simulate(2000, 10, seed=11).pairs, ("teff", "logg", "fe_h", "mg_fe"), ("fe_h",))
+    pairs = only(bt.simulate(NUTS_STARS, 10, seed=11).pairs, ("teff", "logg", "fe_h", "mg_fe"), ("fe_h",))
     options = {"network": bt.Network((32,)), "progress": False, "calibrate": False}
     nuts = bt.fit(pairs, method=bt.NUTS(chains=4, warmup=150, draws=450), seed=1, **options)
     mclmc = bt.fit(pairs, method=bt.MCLMC(draws=1000, steps=30_000), seed=2, **options)
