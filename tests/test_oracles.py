@@ -106,7 +106,9 @@ def test_mclmc_agrees_with_nuts_in_function_space():
     differences is noise of that size. The output and the width are such that NUTS
     moves between the modes; docs/results.md tells of an output where neither does.
     """
-    pairs = only(bt.simulate(NUTS_STARS, 10, seed=11).pairs, ("teff", "logg", "fe_h", "mg_fe"), ("fe_h",))
+    pairs = only(
+        bt.simulate(NUTS_STARS, 10, seed=11).pairs, ("teff", "logg", "fe_h", "mg_fe"), ("fe_h",)
+    )
     options = {"network": bt.Network((32,)), "progress": False, "calibrate": False}
     nuts = bt.fit(pairs, method=bt.NUTS(chains=4, warmup=150, draws=450), seed=1, **options)
     mclmc = bt.fit(pairs, method=bt.MCLMC(draws=1000, steps=30_000), seed=2, **options)
