@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import os
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .combine import MOST_SHARED
 from .spec import Input
 from .tables import Source
+from .toml import check_keys, read_toml
 
 if TYPE_CHECKING:
     from .posterior import Posterior
@@ -152,24 +152,13 @@ class Plan:
             For an unreadable file, an unknown key or a missing one.
         """
         path = Path(path)
-        try:
-            with path.open("rb") as stream:
-                content = tomllib.load(stream)
-        except FileNotFoundError:
-            raise PlanError(f"plan {path} does not exist; give the path of a TOML file") from None
-        except OSError as error:
-            raise PlanError(f"plan {path} cannot be read: {error.strerror}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise PlanError(f"plan {path} is not valid TOML: {error}") from None
-        try:
-            return cls.from_dict(content, path.parent)
-        except PlanError as error:
-            raise PlanError(f"plan {path}: {error}") from None
+        build = partial(cls.from_dict, folder=path.parent)
+        return read_toml(path, "plan", build, PlanError)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], folder: Path = Path()) -> Plan:
         """Build a plan from the mapping that its TOML file holds."""
-        _check_keys("the top level", content, PLAN_KEYS)
+        check_keys("the top level", content, PLAN_KEYS, PlanError)
         for key in ("name", "base", "id", "out"):
             _check_type("the top level", content, key, (str,))
         _check_type("the top level", content, "disagree", (float, int))
@@ -193,7 +182,7 @@ class Plan:
 
 def _member(name: str, table: Mapping[str, Any], key: str | None, folder: Path) -> Member:
     where = f"[survey.{name}]"
-    _check_keys(where, table, SURVEY_KEYS)
+    check_keys(where, table, SURVEY_KEYS, PlanError)
     for word in ("catalogue", "id", "model"):
         _check_type(where, table, word, (str,))
     _check_type(where, table, "error_factor", (float, int))
@@ -215,7 +204,7 @@ def _member(name: str, table: Mapping[str, Any], key: str | None, folder: Path) 
 
 
 def _column(where: str, name: str, table: Mapping[str, Any]) -> Input:
-    _check_keys(where, table, COLUMN_KEYS)
+    check_keys(where, table, COLUMN_KEYS, PlanError)
     for key in ("column", "error", "unit"):
         _check_type(where, table, key, (str,))
     _check_type(where, table, "error_floor", (float, int))
@@ -240,13 +229,3 @@ def _check_type(where: str, table: Mapping[str, Any], key: str, wanted: tuple[ty
     value = table.get(key)
     if value is not None and (not isinstance(value, wanted) or isinstance(value, bool)):
         raise PlanError(f"{where}: {key} = {value!r} must be a {wanted[0].__name__}")
-
-
-def _check_keys(where: str, table: Mapping[str, Any], allowed: tuple[str, ...]) -> None:
-    for key in table:
-        if key not in allowed:
-            close = difflib.get_close_matches(key, allowed, n=1)
-            hint = f" (did you mean {close[0]!r}?)" if close else ""
-            raise PlanError(
-                f"{where} has an unknown key {key!r}{hint}; known keys: {', '.join(allowed)}"
-            )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import os
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from .toml import check_keys, nearest, read_toml
 
 INPUT_KEYS = ("column", "error", "unit", "extrinsic", "error_floor")
 KEY_TYPES: dict[str, tuple[type, ...]] = {"extrinsic": (bool,), "error_floor": (float, int)}
@@ -151,7 +151,7 @@ class Spec:
         if output.corrects not in self.input_names:
             raise SpecError(
                 f"output {output.name!r} corrects {output.corrects!r}, which is no input"
-                f"{_nearest(output.corrects, self.input_names)}; "
+                f"{nearest(output.corrects, self.input_names)}; "
                 f"inputs: {', '.join(self.input_names)}"
             )
         corrected = self.inputs[self.input_names.index(output.corrects)]
@@ -214,25 +214,12 @@ class Spec:
         SpecError
             For an unreadable file, an unknown key or a missing one.
         """
-        path = Path(path)
-        try:
-            with path.open("rb") as stream:
-                content = tomllib.load(stream)
-        except FileNotFoundError:
-            raise SpecError(f"spec {path} does not exist; give the path of a TOML file") from None
-        except OSError as error:
-            raise SpecError(f"spec {path} cannot be read: {error.strerror}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise SpecError(f"spec {path} is not valid TOML: {error}") from None
-        try:
-            return cls.from_dict(content)
-        except SpecError as error:
-            raise SpecError(f"spec {path}: {error}") from None
+        return read_toml(Path(path), "spec", cls.from_dict, SpecError)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Spec:
         """Build a specification from the mapping that its TOML file holds."""
-        _check_keys("the top level", content, ("name", "id", "input", "output"))
+        check_keys("the top level", content, ("name", "id", "input", "output"), SpecError)
         inputs = [
             Input(**_fields(f"input.{name}", name, table, INPUT_KEYS))
             for name, table in _tables(content, "input")
@@ -293,7 +280,7 @@ def _output(name: str, table: Mapping[str, Any], inputs: Mapping[str, Input]) ->
 def _fields(
     where: str, name: str, table: Mapping[str, Any], allowed: tuple[str, ...]
 ) -> dict[str, Any]:
-    _check_keys(f"[{where}]", table, allowed)
+    check_keys(f"[{where}]", table, allowed, SpecError)
     if "column" not in table:
         raise SpecError(f'[{where}] has no column; write column = "..."')
     for key, value in table.items():
@@ -306,17 +293,3 @@ def _fields(
             f"[{where}] error_floor = {floor} needs an error column and a positive value"
         )
     return {"name": name, **table}
-
-
-def _check_keys(where: str, table: Mapping[str, Any], allowed: tuple[str, ...]) -> None:
-    for key in table:
-        if key not in allowed:
-            raise SpecError(
-                f"{where} has an unknown key {key!r}{_nearest(key, allowed)}; "
-                f"known keys: {', '.join(allowed)}"
-            )
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""

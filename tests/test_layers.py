@@ -12,7 +12,8 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "bayestrans"
 LEVELS = (
-    "spec pairs scale network student populations simulate galaxy chains files sky places maps",
+    "toml spec pairs scale network student populations simulate galaxy chains files sky places "
+    "maps",
     "regions calibration layout arrow formats tables catalogue surveys model density neighbours "
     "baseline target predictive moments tarp gaps presets clean repeats joins match fetch "
     "parts thin summary shapley attribution combine",
