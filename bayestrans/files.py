@@ -10,14 +10,16 @@ from pathlib import Path
 
 
 @contextmanager
-def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
+def whole(path: str | os.PathLike[str], folder: Path | None = None) -> Iterator[Path]:
     """Yield a path beside ``path`` to write to, and rename it when the block ends.
 
     A reader sees the old file or the new one. Whatever interrupts the block
-    (an error, Ctrl-C) leaves the old one, and nothing beside it.
+    (an error, Ctrl-C) leaves the old one, and nothing beside it; a ``kill -9`` leaves
+    the unfinished file. With ``folder``, on the same device, it lies in there.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
+    name = f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial"
+    partial = (folder or path.parent) / name
     try:
         yield partial
         with partial.open("rb+") as stream:

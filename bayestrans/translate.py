@@ -182,7 +182,8 @@ def _write(
         )
         for table in found:
             add(table)
-        with whole(out) as partial:
+        # In the folder of the parts, so that what a kill leaves of it goes with them.
+        with whole(out, parts.folder) as partial:
             parts.join(partial)
             check_writable(
                 out, overwrite=settings.overwrite

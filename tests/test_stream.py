@@ -227,6 +227,28 @@ def test_the_command_says_how_to_go_on(posterior, path, small_parts, tmp_path, m
     assert cli.main(["translate", str(model), path, "--out", str(out), "--resume"]) == 0
 
 
+def test_a_kill_while_the_parts_are_joined_leaves_nothing_that_stays(
+    posterior, path, small_parts, tmp_path
+):
+    model, out = tmp_path / "m.nc", tmp_path / "b.parquet"
+    posterior.save(model)
+    code = (
+        "import os, signal, sys; from bayestrans import cli; from bayestrans.parts import Parts\n"
+        "def join(self, partial):\n"
+        "    partial.write_bytes(b'half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "Parts.join = join\n"
+        "cli.main(sys.argv[1:])"
+    )
+    command = ["translate", str(model), str(path), "--out", str(out), "--quiet"]
+    before = set(tmp_path.iterdir())
+    run = subprocess.run([sys.executable, "-c", code, *command], capture_output=True)
+    assert run.returncode == -signal.SIGKILL
+    assert not out.exists()
+    assert cli.main([*command, "--overwrite"]) == 0
+    assert set(tmp_path.iterdir()) == before | {out}
+
+
 @pytest.mark.slow
 def test_kills_at_any_moment_lose_nothing(posterior, catalogue, tmp_path):
     """`kill -9` at some moments: either the file is not there, or it is the whole one."""
