@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 from .calibration import applied
 from .model import Shape, correlation, degrees_of_freedom, error_factor, location_and_scale
 
+#: Added to the diagonal of a correlation matrix: in single precision that of outputs whose
+#: scatter is all but the same has no Cholesky factor, and NaN would be drawn for every star.
+RIDGE = 1e-6
+
 
 class Mixture(NamedTuple):
     """Predictive of some stars for one network: one Student-t per posterior draw.
@@ -72,7 +76,7 @@ def calibrated(
 def draw_noise(mixture: Mixture, err: jax.Array, keys: jax.Array, base: jax.Array) -> jax.Array:
     """Add Student-t noise with scale D R D + diag((f e)^2): the same law as the likelihood's."""
     n_draws, n_outputs, _ = mixture.location.shape
-    cholesky = jnp.linalg.cholesky(mixture.corr)
+    cholesky = jnp.linalg.cholesky(mixture.corr + RIDGE * jnp.eye(n_outputs))
 
     def star(words: jax.Array, location: jax.Array, scale: jax.Array, err: jax.Array) -> jax.Array:
         key = jax.random.fold_in(jax.random.fold_in(base, words[0]), words[1])
@@ -101,7 +105,8 @@ def replicate(
     numbers take a tenth of the time, and nothing to compile.
     """
     location, scale, corr, dof, factor = (np.asarray(part, np.float64) for part in mixture)
-    within = np.linalg.cholesky(corr) @ rng.standard_normal(location.shape)
+    ridge = RIDGE * np.eye(corr.shape[-1])
+    within = np.linalg.cholesky(corr + ridge) @ rng.standard_normal(location.shape)
     noise = scale * within + factor[..., None] * err * rng.standard_normal(location.shape)
     half = np.where(np.isinf(dof), 1.0, 0.5 * dof)[:, None]
     chi_square = rng.gamma(half, 1.0, (len(dof), location.shape[2])) / half

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
@@ -17,6 +19,7 @@ from bayestrans.model import Shape, site_shapes
 from bayestrans.neighbours import Neighbours
 from bayestrans.pairs import PairsError
 from bayestrans.posterior import CHUNK, BlockDraws, Posterior
+from bayestrans.predictive import Mixture, draw_noise, replicate, star_keys
 from bayestrans.scale import Scaler
 
 NAN = float("nan")
@@ -461,3 +464,19 @@ def test_a_scatter_of_another_length_is_refused(scatter):
     noise = bt.Noise(scatter=scatter)
     with pytest.raises(ValueError, match=f"scatter has {len(scatter)} values for 1 outputs"):
         bt.fit(temperatures(), noise=noise, calibrate=False, progress=False)
+
+
+def test_outputs_of_all_but_the_same_scatter_have_draws():
+    """Their correlation matrix is singular in single precision."""
+    corr = np.broadcast_to(np.array([[1, -1], [-1, 1]], np.float32), (50, 2, 2))
+    shape = (50, 2, 5)
+    mixture = Mixture(
+        *(jnp.asarray(a) for a in (np.zeros(shape), np.ones(shape), corr)),
+        dof=jnp.full(50, jnp.inf),
+        error_factor=jnp.ones((50, 2)),
+    )
+    x = np.arange(10.0).reshape(5, 2)
+    drawn = draw_noise(mixture, jnp.zeros((2, 5)), star_keys(x, x), jax.random.key(0))
+    for draws in (drawn, replicate(mixture, np.zeros((2, 5)), np.random.default_rng(0))):
+        assert np.std(draws) == pytest.approx(1, abs=0.2)
+        np.testing.assert_allclose(draws[:, 0], -draws[:, 1], atol=0.01)
