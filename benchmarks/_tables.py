@@ -81,6 +81,15 @@ def page(results: dict[str, Any], ours: str) -> str:
     return "\n".join(lines)
 
 
+def plain(value: Any) -> Any:
+    """Return numbers ready for JSON, which knows no NaN."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and np.isnan(value) else value
+
+
 def _scores(rows: dict[str, Any], names: list[str], ours: str) -> list[str]:
     titles = ["method", "NLL", "energy", *(f"CRPS {n}" for n in names)]
     titles += [f"in {100 * v:.0f} %" for v in LEVELS] + ["off by %"]
@@ -102,7 +111,7 @@ def _scores(rows: dict[str, Any], names: list[str], ours: str) -> list[str]:
 
 def _sign(against: dict[str, Any] | None, key: str) -> str:
     """Return a mark where a method is not surely worse than ours."""
-    if against is None or against[key]["low"] > 0:
+    if against is None or against[key]["low"] > 0 or np.isnan(against[key]["mean"]):
         return ""
     return " ✗" if against[key]["high"] < 0 else " ≈"
 

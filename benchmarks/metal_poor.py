@@ -22,6 +22,7 @@ import jax
 import numpy as np
 import scoringrules
 from _rivals import Floats, Prediction, deep_ensemble, gaussian_process, reference
+from _tables import plain
 
 import bayestrans as bt
 from bayestrans.baseline import Predictive
@@ -295,15 +296,6 @@ def page_rows(
         total = summary[method]
         rows.append([method, *crps, f"{total['crps']:.3f}", *shares, percent(total["deviation"])])
     return rows
-
-
-def plain(value: Any) -> Any:
-    """Return numbers ready for JSON, which knows no NaN."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    return None if isinstance(value, float) and np.isnan(value) else value
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

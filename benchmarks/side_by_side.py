@@ -193,7 +193,7 @@ def main() -> None:
 
 def report(options: argparse.Namespace) -> None:
     """Print the tables of what has been run, and write them."""
-    from _tables import collect, page
+    from _tables import collect, page, plain
 
     results = {}
     for pair in options.pairs:
@@ -205,10 +205,11 @@ def report(options: argparse.Namespace) -> None:
             results[pair] = collect(files, pairs.spec.output_names, OURS)
     text = page(results, OURS)
     print(text)
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     if options.page:
         options.page.write_text(text, encoding="utf-8")
+    if options.json:
+        text = json.dumps(plain(results), indent=1, allow_nan=False)
+        options.json.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
