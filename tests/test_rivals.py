@@ -32,6 +32,8 @@ def load(name: str) -> ModuleType:
 
 
 rivals = load("_rivals")
+load("_scores")
+load("_tables")
 metal_poor = load("metal_poor")
 
 SMALL = {"members": 3, "width": 16, "epochs": 60, "batch": 64, "patience": 20, "rate": 1e-2}
