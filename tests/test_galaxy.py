@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 from argparse import Namespace
 from pathlib import Path
@@ -150,3 +151,12 @@ def test_example_finds_what_was_put_in(tmp_path, capsys):
     assert "outside the training stars' support" in said
     assert "put in: +0.100 in fe_h" in said
     assert said.strip() == (tmp_path / "galaxy_maps.txt").read_text().strip()
+    number = r"([+-]\d\.\d+)"
+    found = {}
+    for kind in ("translated", "untranslated"):
+        line = rf"fe_h, {kind}: {number} \(68 %: .*; 95 %: {number} to {number}\)"
+        found[kind] = [float(part) for part in re.search(line, said).groups()]
+    middle, low, high = found["translated"]
+    assert low < 0.1 < high
+    # A's zero point, 0.1 too low in the south, looks like more asymmetry.
+    assert found["untranslated"][0] > middle + 0.04
