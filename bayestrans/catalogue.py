@@ -7,7 +7,7 @@ import functools
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,8 @@ from astropy.table import Column, Table
 from numpy.typing import NDArray
 
 from .pairs import Floats, Pairs, PairsError
+from .scale import Scaler
+from .sentinels import SENTINELS, beyond, marked, without_suspects
 from .spec import Input, Output, Spec
 from .tables import (
     NULL,
@@ -31,6 +33,7 @@ from .tables import (
     read_table,
     write_table,
 )
+from .units import NO_UNIT, read_unit
 
 __all__ = [
     "CatalogueError",
@@ -43,22 +46,10 @@ __all__ = [
     "read_inputs",
     "read_pairs",
     "read_table",
+    "star_ids",
     "write_table",
 ]
 
-#: What surveys write for "no value": such numbers have no say in what is plausible.
-SENTINELS = (99.0, 999.0, 9999.0, 99999.0)
-#: How units are spelled in the wild, in lower case without spaces.
-SPELLINGS = {
-    **dict.fromkeys(("k", "kelvin", "degk"), u.K),
-    **dict.fromkeys(("km/s", "km/sec", "kms-1", "km/second"), u.km / u.s),
-    **dict.fromkeys(("m/s", "m/sec", "ms-1", "m/second"), u.m / u.s),
-    **dict.fromkeys(("", "dex", "[-]", "unitless", "dimensionless"), u.one),
-    **dict.fromkeys(("log(cgs)", "dex(cgs)", "[cgs]", "logcm/s2", "logcms-2"), u.one),
-}
-#: What stands where there is no unit.
-NO_UNIT = ("", "-", "--", "---", "none", "null", "n/a")
-GRAVITY = u.cm / u.s**2
 #: Logarithms are rarely beyond this, what they are taken of always is.
 LARGE_LOGARITHM = 10.0
 log = logging.getLogger("bayestrans")
@@ -118,14 +109,27 @@ def read_pairs(source: Source, spec: Spec) -> Pairs:
         table = read_table(source)
         if len(table) == 0:
             raise CatalogueError("the table has no rows; give the common stars, one per row")
-        x, x_err, assumed_x = _quantities(table, spec.inputs)
-        y, y_err, assumed_y = _quantities(table, spec.outputs)
+        x, x_err, assumed_x = _quantities(table, spec, spec.inputs)
+        y, y_err, assumed_y = _quantities(table, spec, spec.outputs)
+        x, odd_x = without_suspects(spec, spec.inputs, x)
+        y, odd_y = without_suspects(spec, spec.outputs, y)
         assumed = assumed_x | assumed_y
-        ids, rows = _ids(table, spec.id), _useful(x, y)
+        ids, rows = star_ids(table, spec.id), _useful(x, y)
         pairs = Pairs(spec, x[rows], x_err[rows], y[rows], y_err[rows], ids[rows], assumed)
         _say_dropped(source, len(rows) - len(pairs), len(rows))
     _say_assumed(source, assumed)
+    say_suspects(source, odd_x + odd_y)
     return pairs
+
+
+def say_suspects(source: Source, found: Sequence[str]) -> None:
+    """Say which values were taken as missing although nobody said that they are."""
+    if found:
+        _say(
+            f"{_name_of(source)}: {'; '.join(found)}: they look like 'no value' and are taken as "
+            "missing; name them at the top of the spec, as sentinels = [-9999.0], or write "
+            "sentinels = [] if they are measured"
+        )
 
 
 def _useful(x: Floats, y: Floats) -> NDArray[np.bool_]:
@@ -142,19 +146,24 @@ def _say_dropped(source: Source, count: int, total: int) -> None:
         log.warning(f"{name}{count} of {total} stars have no input or no output and are left out")
 
 
-def read_inputs(source: Source, spec: Spec) -> Inputs:
+def read_inputs(source: Source, spec: Spec, usual: Scaler | None = None) -> Inputs:
     """Read the inputs of a catalogue that is to be translated.
+
+    Where the spec says nothing of sentinels, numbers like -9999 that are far beyond the
+    training stars, whose ``usual`` values are given, become NaN.
 
     A fault of a row becomes NaN and keeps the row; a fault of the whole table
     raises as in `read_pairs`. A table without rows gives arrays without rows.
     """
     with named(source):
-        inputs = _inputs(read_table(source), spec)
+        inputs = _inputs(read_table(source), spec, usual)
     _say_assumed(source, inputs.assumed)
     return inputs
 
 
-def input_batches(source: Source, spec: Spec, rows: int, *, judge: bool = True) -> Iterator[Inputs]:
+def input_batches(
+    source: Source, spec: Spec, usual: Scaler, rows: int, *, judge: bool = True
+) -> Iterator[Inputs]:
     """Yield the inputs of a catalogue in parts of ``rows`` stars, at least one.
 
     As `read_inputs`, but what numbers are beyond belief is judged by the first part,
@@ -162,7 +171,7 @@ def input_batches(source: Source, spec: Spec, rows: int, *, judge: bool = True) 
     """
     for table in read_batches(source, rows, needed(spec)):
         with named(source):
-            inputs = _inputs(table, spec, judge=judge)
+            inputs = _inputs(table, spec, usual, judge=judge)
         if judge:
             _say_assumed(source, inputs.assumed)
         judge = False
@@ -181,8 +190,17 @@ def _columns(spec: Spec) -> list[str]:
     return columns if spec.id is None else [*columns, spec.id]
 
 
-def _inputs(table: Table, spec: Spec, *, judge: bool = True) -> Inputs:
-    x, x_err, assumed = _quantities(table, spec.inputs, judge=judge)
+def _inputs(table: Table, spec: Spec, usual: Scaler | None, *, judge: bool = True) -> Inputs:
+    x, x_err, assumed = _quantities(table, spec, spec.inputs, judge=judge)
+    if usual is not None and spec.sentinels is None:
+        odd = beyond(x, usual)
+        for j in np.flatnonzero(odd.any(axis=0)):
+            numbers_ = ", ".join(f"{value:g}" for value in np.unique(x[odd[:, j], j]))
+            _say(
+                f"{spec.inputs[j].column}: {numbers_} looks like 'no value', far beyond the "
+                "training stars, and is taken as missing"
+            )
+        x[odd] = np.nan
     x[~np.isfinite(x)] = np.nan
     x_err[~(np.isfinite(x_err) & (x_err > 0))] = np.nan
     return Inputs(x, x_err, _identifiers(table, spec.id), assumed)
@@ -190,9 +208,12 @@ def _inputs(table: Table, spec: Spec, *, judge: bool = True) -> Inputs:
 
 def _say_assumed(source: Source, assumed: Mapping[str, str]) -> None:
     if assumed:
-        where = f"{Path(source)}" if isinstance(source, str | os.PathLike) else "the table"
         units = ", ".join(f"{name} {unit}" for name, unit in assumed.items())
-        _say(f"{where}: columns without a unit are taken to be in the spec's: {units}")
+        _say(f"{_name_of(source)}: columns without a unit are taken to be in the spec's: {units}")
+
+
+def _name_of(source: Source) -> str:
+    return f"{Path(source)}" if isinstance(source, str | os.PathLike) else "the table"
 
 
 @functools.cache
@@ -202,21 +223,21 @@ def _say(text: str) -> None:
 
 
 def _quantities(
-    table: Table, items: Sequence[Input | Output], *, judge: bool = True
+    table: Table, spec: Spec, items: Sequence[Input | Output], *, judge: bool = True
 ) -> tuple[Floats, Floats, dict[str, str]]:
     """Return values and errors, and the units that were taken where none was given."""
-    assumed = {}
+    assumed, missing = {}, spec.sentinels or ()
     values = np.full((len(table), len(items)), np.nan)
     errors = values.copy()
     for j, item in enumerate(items):
         wanted = read_unit(item.unit, f"the spec's {item.name}")
-        values[:, j], own = numbers(table, item.column, wanted, None)
+        values[:, j], own = numbers(table, item.column, wanted, None, missing)
         if judge:
             _check_plausible(values[:, j], item, wanted, labelled=own is not None)
         if own is None and wanted != u.one:
             assumed[item.column] = item.unit
         if item.error is not None:
-            errors[:, j], own = numbers(table, item.error, wanted, own)
+            errors[:, j], own = numbers(table, item.error, wanted, own, missing)
             if own is None and wanted != u.one:
                 assumed[item.error] = item.unit
         if item.error_floor is not None:
@@ -226,9 +247,16 @@ def _quantities(
 
 
 def numbers(
-    table: Table, name: str, wanted: u.UnitBase, own: u.UnitBase | None
+    table: Table,
+    name: str,
+    wanted: u.UnitBase,
+    own: u.UnitBase | None,
+    missing: Iterable[float] = (),
 ) -> tuple[Floats, u.UnitBase | None]:
-    """Return a column in the wanted unit, NaN where missing, and its own unit (or the given)."""
+    """Return a column in the wanted unit, NaN where missing, and its own unit (or the given).
+
+    What is one of ``missing``, before any conversion, is missing.
+    """
     column = find(table, name)
     if not isinstance(column, Column) or column.dtype.kind not in "iuf":
         raise CatalogueError(f"{name}: not numeric{_example(column)}; give a column of numbers")
@@ -243,7 +271,8 @@ def numbers(
             f"{name}: {units}, the spec's unit, do not convert; {remedy}"
         ) from None
     values, mask = plain(column)
-    return np.where(mask | (values == NULL), np.nan, values.astype(np.float64) * factor), own
+    mask = mask | (values == NULL) | marked(values, missing)
+    return np.where(mask, np.nan, values.astype(np.float64) * factor), own
 
 
 def _example(column: Any) -> str:
@@ -268,7 +297,8 @@ def find(table: Table, name: str) -> Any:
         near = [folded[n] for n in difflib.get_close_matches(name.lower(), folded)]
         some = ", ".join(table.colnames[:10]) + ("" if len(table.colnames) <= 10 else ", ...")
         hint = f"the nearest are {', '.join(near)}" if near else f"the table has {some or 'none'}"
-        raise CatalogueError(f"there is no column {name!r}; {hint}")
+        remedy = "mend the name, or add an empty column if all its values are missing"
+        raise CatalogueError(f"there is no column {name!r}; {hint}; {remedy}")
     if len(found) > 1:
         both = " and ".join(found)
         raise CatalogueError(f"{name}: ambiguous, the table has {both}; rename or remove one")
@@ -294,22 +324,6 @@ def matches(table: Table, name: str) -> list[str]:
     return [known for known in table.colnames if known.lower() == name.lower()]
 
 
-def read_unit(unit: Any, name: str) -> u.UnitBase:
-    """Read a unit; dex, and the logarithm of anything, is a plain number."""
-    text = str(unit).strip(" '\"")
-    if text.lower().replace(" ", "") in SPELLINGS:
-        return SPELLINGS[text.lower().replace(" ", "")]
-    logarithm = re.fullmatch(r"(?:log|log10|dex)?[(\[](.*)[)\]]", text, re.IGNORECASE)
-    try:
-        found = u.Unit(logarithm[1] if logarithm else text)
-        if logarithm and found.is_equivalent(GRAVITY) and found != GRAVITY:
-            raise ValueError("the logarithm of another unit differs by a constant")
-    except (ValueError, TypeError):
-        remedy = "write it as K, km/s or dex"
-        raise CatalogueError(f"{name}: the unit {text!r} cannot be used; {remedy}") from None
-    return u.one if logarithm else found
-
-
 def _check_plausible(
     values: Floats, item: Input | Output, wanted: u.UnitBase, *, labelled: bool
 ) -> None:
@@ -329,7 +343,8 @@ def _check_plausible(
         raise CatalogueError(f"{name}: the median, {typical:.4g}, is beyond a logarithm; {remedy}")
 
 
-def _ids(table: Table, name: str | None) -> NDArray[Any]:
+def star_ids(table: Table, name: str | None) -> NDArray[Any]:
+    """Return which star (N,) each row is: its identifier, or where none is named its number."""
     if name is None:
         return np.arange(len(table))
     values, null = plain(id_column(table, name))

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .catalogue import find, id_column, matches, numbers, read_unit
+from .catalogue import find, id_column, matches, numbers
 from .clean import Cleaned
 from .repeats import one_row_each
 from .sky import directions, mutual_nearest
 from .surveys import Survey, SurveyError
 from .tables import NULL, CatalogueError, plain
+from .units import read_unit
 
 Rows = NDArray[np.intp]
 

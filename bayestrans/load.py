@@ -101,7 +101,8 @@ def _check_arrays(groups: dict[str, dict[str, NDArray]], spec: Spec) -> None:
     probe: Shapes = {n: (probes, d if n[0] == "x" else k) for n in ("x", "x_err", "y", "y_err")}
     expected = {"scaler": scaler, "support": support, "baseline": baseline, "probe": probe}
     expected["density"] = density
-    expected["calibration"] = dict.fromkeys(("level", "slope", "growth", "fade"), (k,))
+    calibration: Shapes = dict.fromkeys(("level", "slope", "growth", "fade"), (k,))
+    expected["calibration"] = {**calibration, "tested": ()}
     store.check_shapes(groups, expected)
     arrays = groups["scaler"]
     if tuple(arrays["corrects"]) != spec.corrects or not (arrays["delta_scale"] > 0).all():

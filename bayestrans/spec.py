@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from .toml import check_keys, nearest, read_toml
 
+TOP_KEYS = ("name", "id", "sentinels", "input", "output")
 INPUT_KEYS = ("column", "error", "unit", "extrinsic", "error_floor")
 KEY_TYPES: dict[str, tuple[type, ...]] = {"extrinsic": (bool,), "error_floor": (float, int)}
 
@@ -106,12 +107,18 @@ class Spec:
     id : str, optional
         The column that identifies a star; rows with the same value are one
         star and are never split between training and test.
+    sentinels : tuple of float, optional
+        Numbers that stand for "no value" in the columns of values and errors,
+        as the tables hold them. None where nothing is said of them: numbers that
+        look like it are then refused among the common stars. ``()`` takes every
+        number as measured.
 
     Raises
     ------
     SpecError
         For duplicate names, an output that corrects an unknown input or one
-        in another unit, or no input or output at all.
+        in another unit, no input or output at all, or a sentinel that is not
+        a finite number.
 
     Examples
     --------
@@ -125,8 +132,10 @@ class Spec:
     inputs: tuple[Input, ...]
     outputs: tuple[Output, ...]
     id: str | None = None
+    sentinels: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
+        _check_sentinels(self.sentinels)
         for kind, items in (("input", self.inputs), ("output", self.outputs)):
             if not items:
                 raise SpecError(
@@ -219,7 +228,7 @@ class Spec:
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Spec:
         """Build a specification from the mapping that its TOML file holds."""
-        check_keys("the top level", content, ("name", "id", "input", "output"), SpecError)
+        check_keys("the top level", content, TOP_KEYS, SpecError)
         inputs = [
             Input(**_fields(f"input.{name}", name, table, INPUT_KEYS))
             for name, table in _tables(content, "input")
@@ -229,13 +238,18 @@ class Spec:
         title, identifier = content.get("name", "translation"), content.get("id")
         if identifier is not None and not isinstance(identifier, str):
             raise SpecError(f"id = {identifier!r} must be the name of a column")
-        return cls(str(title), tuple(inputs), tuple(outputs), identifier)
+        sentinels = content.get("sentinels")
+        if isinstance(sentinels, list):
+            sentinels = tuple(sentinels)
+        return cls(str(title), tuple(inputs), tuple(outputs), identifier, sentinels)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the mapping that `from_dict` reads back."""
         tables: dict[str, Any] = {"name": self.name}
         if self.id is not None:
             tables["id"] = self.id
+        if self.sentinels is not None:
+            tables["sentinels"] = list(self.sentinels)
         for kind, items in (("input", self.inputs), ("output", self.outputs)):
             tables[kind] = {}
             for item in items:
@@ -248,7 +262,8 @@ class Spec:
     def to_toml(self) -> str:
         """Return the specification as the text of a TOML file."""
         tables = self.to_dict()
-        lines = [f"{key} = {_quoted(tables[key])}" for key in ("name", "id") if key in tables]
+        top = [key for key in TOP_KEYS[:3] if key in tables]
+        lines = [f"{key} = {_quoted(tables[key])}" for key in top]
         for kind in ("input", "output"):
             for name, table in tables[kind].items():
                 lines += ["", f"[{kind}.{_quoted(name)}]"]
@@ -256,7 +271,16 @@ class Spec:
         return "\n".join(lines) + "\n"
 
 
-def _quoted(value: str | bool | float) -> str:
+def _check_sentinels(sentinels: object) -> None:
+    if sentinels is None:
+        return
+    numbers = sentinels if isinstance(sentinels, tuple) else (None,)
+    if not all(type(one) in (int, float) and math.isfinite(one) for one in numbers):
+        found = list(sentinels) if isinstance(sentinels, tuple) else sentinels
+        raise SpecError(f"sentinels = {found!r} must be a list of numbers, such as [-9999.0]")
+
+
+def _quoted(value: str | bool | float | list[float]) -> str:
     """Return a value as TOML, which reads JSON's strings but not its surrogates."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 

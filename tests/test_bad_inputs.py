@@ -40,6 +40,8 @@ ANSWERED: dict[int, str] = {
           test_gaps::test_stars_with_gaps_do_not_move_the_others""",
     4: """test_surveys::test_sentinels_and_impossible_values_become_gaps_and_are_counted
           test_surveys::test_the_nulls_of_fits_integers_go_from_every_column
+          test_sentinels::test_unannounced_sentinels_among_common_stars_are_missing_and_said
+          test_sentinels::test_a_translated_star_with_an_unannounced_sentinel_has_a_gap
           test_catalogue::test_faults_of_a_catalogue_row_become_nan_and_keep_the_row""",
     5: """test_pairs::test_missing_outputs_are_allowed_and_marked
           test_catalogue::test_a_star_without_any_input_or_output_is_left_out_and_counted""",

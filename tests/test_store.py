@@ -377,9 +377,9 @@ def test_a_changed_attribute_is_refused(small):
 
 def test_a_newer_format_is_refused_with_both_versions(copy):
     with changed(copy) as file:
-        file.attrs["format_version"] = 4
+        file.attrs["format_version"] = 5
     message = refusal(copy)
-    assert "has model format 4 and this version reads 3; install" in message
+    assert "has model format 5 and this version reads 4; install" in message
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,73 @@
+"""Numbers that stand for "no value": those that are named, and those that look like it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .scale import Scaler
+from .spec import Input, Output, Spec
+
+Floats = NDArray[np.float64]
+
+#: What surveys write for "no value", with either sign.
+SENTINELS = (99.0, 999.0, 9999.0, 99999.0)
+#: In a catalogue, whose stars are judged one by one, such a number is a sentinel this many
+#: robust standard deviations of the training stars from their median.
+FAR = 15.0
+#: Percentiles between which values usually lie.
+CENTRAL = (1.0, 99.0)
+
+
+def marked(values: NDArray[Any], sentinels: Iterable[float]) -> NDArray[np.bool_]:
+    """Return which values (N,) are one of the sentinels, as the column's own type rounds them."""
+    kind = values.dtype if values.dtype.kind == "f" else np.float64
+    return np.isin(values, np.array(tuple(sentinels), dtype=kind))
+
+
+def suspects(values: Floats) -> dict[float, int]:
+    """Return numbers among values (N,) that look like sentinels, and how often each is there.
+
+    Such a number is one of `SENTINELS`, and the gap between it and the nearest of
+    the other values is wider than 98 per cent of those values are apart: a star
+    of 9999 K among hot stars is none, -9999 is. Values that are all the same, or all
+    sentinels, cannot tell.
+    """
+    values = values[np.isfinite(values)]
+    candidate = np.isin(np.abs(values), SENTINELS)
+    others = values[~candidate]
+    if not len(others) or not candidate.any():
+        return {}
+    low, high = np.percentile(others, CENTRAL)
+    numbers, counts = np.unique(values[candidate], return_counts=True)
+    return {
+        float(number): int(count)
+        for number, count in zip(numbers, counts, strict=True)
+        if np.abs(others - number).min() > high - low > 0
+    }
+
+
+def without_suspects(
+    spec: Spec, items: Sequence[Input | Output], values: Floats
+) -> tuple[Floats, list[str]]:
+    """Return values (N, D) of a whole table without what looks like sentinels, and what was found.
+
+    Nothing changes where the spec names sentinels, or says that there are none.
+    """
+    if spec.sentinels is not None:
+        return values, []
+    values, said = values.copy(), []
+    for column, item in zip(values.T, items, strict=True):
+        for number, count in suspects(column).items():
+            column[column == number] = np.nan
+            said.append(f"{item.column}: {count} of {len(column)} values are {number:g}")
+    return values, said
+
+
+def beyond(x: Floats, scaler: Scaler) -> NDArray[np.bool_]:
+    """Return which inputs (N, D) are sentinels far beyond the training stars, star by star."""
+    far = np.abs(x - scaler.x_centre) > FAR * scaler.x_scale
+    return far & np.isin(np.abs(x), SENTINELS)
