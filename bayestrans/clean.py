@@ -11,10 +11,11 @@ import numpy as np
 from astropy.table import Column, MaskedColumn, Table
 from numpy.typing import NDArray
 
-from .catalogue import find, matches, numbers, read_unit
+from .catalogue import find, matches, numbers
 from .presets import survey as preset
 from .surveys import Cut, Quantity, Survey, SurveyError
 from .tables import NULL, Source, named, plain, read_table
+from .units import read_unit
 
 Bools = NDArray[np.bool_]
 
@@ -107,7 +108,9 @@ class Cleaned(NamedTuple):
         return "\n".join(lines)
 
 
-def clean(source: Source, survey: str | Survey, *, without: Iterable[str] = ()) -> Cleaned:
+def clean(
+    source: Source, survey: str | os.PathLike[str] | Survey, *, without: Iterable[str] = ()
+) -> Cleaned:
     """Apply a survey's preset to its table.
 
     Sentinels, values beyond physical bounds and errors that are not positive become
@@ -119,8 +122,9 @@ def clean(source: Source, survey: str | Survey, *, without: Iterable[str] = ()) 
     ----------
     source : path-like, Table or DataFrame
         The survey's file, or a table cut from it.
-    survey : str or Survey
-        The name of a preset, such as ``"galah-dr3"``, or one of your own.
+    survey : str, path-like or Survey
+        The name of a preset, such as ``"galah-dr3"``, or one of your own, as a `Survey` or
+        the TOML file that describes it.
     without : iterable of str
         Names of cuts to switch off.
 

@@ -24,7 +24,7 @@ def run_surveys(options: argparse.Namespace) -> int:
 
 def run_clean(options: argparse.Namespace) -> int:
     """Apply a preset to a table."""
-    refuse_inputs(options.out, options.catalogue)
+    refuse_inputs(options.out, options.catalogue, options.survey)
     check_writable(options.out, overwrite=options.overwrite)
     found = clean(options.catalogue, options.survey, without=options.without)
     write_table(found.table, options.out, overwrite=options.overwrite)
@@ -35,7 +35,7 @@ def run_clean(options: argparse.Namespace) -> int:
 def run_pair(options: argparse.Namespace) -> int:
     """Find the common stars of two surveys and write their spec."""
     for target in (options.out, options.spec):
-        refuse_inputs(target, options.a, options.b)
+        refuse_inputs(target, options.a, options.b, options.survey_a, options.survey_b)
     if Path(options.out).resolve() == Path(options.spec).resolve():
         raise ValueError(f"{options.out}: table and spec cannot be one file; name two")
     check_writable(options.out, overwrite=options.overwrite)

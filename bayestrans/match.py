@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -10,7 +11,7 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from .catalogue import find, numbers, read_unit
+from .catalogue import find, numbers
 from .clean import Cleaned, clean
 from .joins import GAIA, Joined, by_identifier, by_position
 from .presets import survey as preset
@@ -18,6 +19,7 @@ from .repeats import REPEATS
 from .spec import Input, Output, Spec
 from .surveys import QUANTITIES, Survey, SurveyError
 from .tables import Source, plain
+from .units import read_unit
 
 type Columns = Mapping[str, tuple[str, str | None]]  # of value and error, by quantity
 
@@ -97,8 +99,8 @@ def pair(
     a: Source,
     b: Source,
     *,
-    survey_a: str | Survey,
-    survey_b: str | Survey,
+    survey_a: str | os.PathLike[str] | Survey,
+    survey_b: str | os.PathLike[str] | Survey,
     on: str | tuple[str, str] = GAIA,
     radius: float | None = None,
     repeats: str = "best",
@@ -118,8 +120,8 @@ def pair(
     ----------
     a, b : path-like, Table or DataFrame
         The tables of survey A, to be translated, and of survey B.
-    survey_a, survey_b : str or Survey
-        Their presets.
+    survey_a, survey_b : str, path-like or Survey
+        Their presets, or TOML files that describe them, as `survey` takes them.
     on : str or (str, str)
         ``"gaia_source_id"``: the columns of Gaia's identifier that the presets name;
         otherwise a column that both tables have, or A's and B's.

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import os
+from pathlib import Path
 
+from .survey_files import read_survey
 from .surveys import Cut, GaiaId, Quantity, Sky, Survey, SurveyError, VizieR
 from .tables import Layout
 
@@ -266,18 +269,19 @@ SURVEYS: dict[str, Survey] = {
 }
 
 
-def survey(name: str | Survey) -> Survey:
-    """Return the preset of a survey.
+def survey(name: str | os.PathLike[str] | Survey) -> Survey:
+    """Return the preset of a survey, or one that a file describes.
 
     Parameters
     ----------
-    name : str or Survey
-        Such as ``"galah-dr3"``, in upper or lower case; a `Survey` is returned as it is.
+    name : str, path-like or Survey
+        Such as ``"galah-dr3"``, in upper or lower case; the path of a TOML file that
+        describes a survey of your own; a `Survey` is returned as it is.
 
     Raises
     ------
     SurveyError
-        For a name that is not known, with the nearest ones.
+        For a name that is not known, with the nearest ones, or a file with a fault.
 
     Examples
     --------
@@ -286,11 +290,16 @@ def survey(name: str | Survey) -> Survey:
     """
     if isinstance(name, Survey):
         return name
+    if str(name).lower().endswith(".toml"):
+        return read_survey(Path(name))
     key = str(name).lower().replace("_", "-").replace(" ", "-")
     if key not in SURVEYS:
         near = difflib.get_close_matches(key, SURVEYS, n=1, cutoff=0.4)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise SurveyError(f"there is no preset {name!r}{hint}; presets: {', '.join(SURVEYS)}")
+        raise SurveyError(
+            f"there is no preset {name!r}{hint}; presets: {', '.join(SURVEYS)}; for another survey "
+            "describe it in a file and give that (mine.toml), or join the tables and write a spec"
+        )
     return SURVEYS[key]
 
 

@@ -322,7 +322,8 @@ class Survey:
             row = f"  {item.name:10s}{item.column:26s}{error:46s}{item.unit or 'dex':6s}"
             lines.append(f"{row}{low:g} to {high:g}")
         lines += ["", "  cuts (keep a star where)"]
-        lines += [f"  {cut.name:16s}{cut}: {cut.description}" for cut in self.cuts]
+        for cut in self.cuts:
+            lines.append(f"  {cut.name:16s}{': '.join(filter(None, (str(cut), cut.description)))}")
         return "\n".join([*lines, *(["", f"  {self.notes}"] if self.notes else [])])
 
     def _file_lines(self) -> list[str]:
