@@ -308,7 +308,7 @@ def _inputs(posterior: Posterior, stars: Pairs | Source) -> tuple[Floats, Floats
         posterior.check_spec(stars.spec)
         x, x_err = stars.x, stars.x_err
     else:
-        found = read_inputs(stars, posterior.spec)
+        found = read_inputs(stars, posterior.spec, posterior.scaler)
         x, x_err = found.x, found.x_err
     some = np.isfinite(x).any(axis=1)
     if not some.any():

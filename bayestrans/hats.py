@@ -134,8 +134,8 @@ def translate_partition(
     """
     answers = _answers(model, draws, seed)
     parts, names = [], set()
-    stars, spec = pd.DataFrame(frame).reset_index(drop=True), answers.posterior.spec
-    for inputs in input_batches(stars, spec, BATCH, judge=False):
+    stars, posterior = pd.DataFrame(frame).reset_index(drop=True), answers.posterior
+    for inputs in input_batches(stars, posterior.spec, posterior.scaler, BATCH, judge=False):
         table = answers.table(inputs)
         names.update(inputs.identifiers.colnames)
         table.remove_columns(inputs.identifiers.colnames)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from .combine import Evidence, Population, combine, learned_shared
+from .keep import kept_columns, merge_kept, refuse_taken
 from .load import load
 from .merge import (
     HALF,
@@ -72,7 +73,8 @@ def homogenise(
         (``apogee+galah``) and ``n_surveys`` that its numbers rest on; ``agreement``, the
         probability of differences as large as theirs; and for each survey ``row_SURVEY``, the
         row of its catalogue from 0 (-1 where it has none), and ``n_rows_SURVEY``, the number
-        of its rows of the star.
+        of its rows of the star; last, what the surveys ``keep``: the base's value if it has
+        one, else that of the first survey by name that has.
 
     Raises
     ------
@@ -100,6 +102,7 @@ def homogenise(
         if one.model is not None
     }
     outputs = _outputs(plan, models)
+    kept = [kept_columns(one) for one in plan.surveys]  # first: it finds faults soonest
     surveys = list(_answers(plan, models, outputs, progress=progress))
     stars = stars_of(surveys, plan.id)
     population = population_of([*models.values()], [output.name for output in outputs])
@@ -107,6 +110,9 @@ def homogenise(
     shared = _shared(plan, surveys, stars, used, population, outputs)
     parts = _combined(plan, surveys, stars, used, population, shared, progress=progress)
     result = merged_table(outputs, surveys, stars, used, parts, plan.disagree)
+    columns = merge_kept(surveys, kept, stars)
+    refuse_taken(columns, result)
+    result.add_columns(columns)
     result.meta.update(provenance(plan, models, surveys, shared, outputs))
     if target is not None:
         write_table(result, target, overwrite=overwrite)

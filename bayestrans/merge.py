@@ -10,13 +10,14 @@ from astropy.table import Column, MaskedColumn, Table
 from numpy.typing import NDArray
 from scipy import stats
 
-from .catalogue import CatalogueError, id_column, matches, read_inputs
+from .catalogue import CatalogueError, id_column, matches, read_inputs, say_suspects
 from .combine import Population
 from .layout import plain
 from .moments import QUANTILES
 from .neighbours import CLASSES
 from .plan import Member, PlanError
 from .posterior import Posterior
+from .sentinels import without_suspects
 from .spec import Output, Spec
 from .tables import NULL, named
 
@@ -135,14 +136,16 @@ def from_base(member: Member, outputs: Sequence[Output], factors: Floats) -> Ans
         id=member.id,
     )
     found = read_inputs(member.catalogue, spec)
+    x, odd = without_suspects(spec, spec.inputs, found.x)
+    say_suspects(member.catalogue, odd)
     keys, nameless = _keys(member, found.identifiers)
-    shape = (len(found.x), len(outputs))
+    shape = (len(x), len(outputs))
     mean, sd = np.full(shape, np.nan), np.full(shape, np.nan)
     guessed = np.zeros(shape[0], dtype=bool)
     names = [output.name for output in outputs]
     for j, item in enumerate(member.columns):
         k, errors = names.index(item.name), found.x_err[:, j]
-        value = np.isfinite(found.x[:, j])
+        value = np.isfinite(x[:, j])
         known = np.isfinite(errors)
         if value.any() and not known.any():
             raise PlanError(
@@ -151,7 +154,7 @@ def from_base(member: Member, outputs: Sequence[Output], factors: Floats) -> Ans
             )
         usual = np.median(errors[known]) if known.any() else np.nan
         guessed |= value & ~known
-        mean[:, k] = found.x[:, j]
+        mean[:, k] = x[:, j]
         sd[value, k] = factors[k] * np.where(known, errors, usual)[value]
     away = HALF * sd
     return Answered(

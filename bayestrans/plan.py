@@ -6,7 +6,7 @@ import dataclasses
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .posterior import Posterior
 
 PLAN_KEYS = ("name", "base", "id", "out", "disagree", "shared", "survey")
-SURVEY_KEYS = ("catalogue", "id", "model", "columns", "error_factor")
+SURVEY_KEYS = ("catalogue", "id", "model", "columns", "error_factor", "keep")
 COLUMN_KEYS = ("column", "error", "unit", "error_floor")
 
 
@@ -48,6 +48,9 @@ class Member:
     error_factor : float, optional
         Multiplies the quoted errors of a survey on the base; by default what the models have
         learned of the base's errors, or 1 without a model.
+    keep : mapping of str to str, optional
+        Columns that the merged catalogue keeps, by the names that they get there:
+        ``{"ra": "ra_dr2", "dec": "dec_dr2"}``.
 
     Raises
     ------
@@ -61,6 +64,7 @@ class Member:
     model: str | os.PathLike[str] | Posterior | None = None
     columns: tuple[Input, ...] = ()
     error_factor: float | None = None
+    keep: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.name or set(self.name) & set("/.+ "):
@@ -185,6 +189,10 @@ def _member(name: str, table: Mapping[str, Any], key: str | None, folder: Path) 
     check_keys(where, table, SURVEY_KEYS, PlanError)
     for word in ("catalogue", "id", "model"):
         _check_type(where, table, word, (str,))
+    _check_type(where, table, "keep", (dict,))
+    keep = table.get("keep", {})
+    for word in keep:
+        _check_type(f"[survey.{name}.keep]", keep, word, (str,))
     _check_type(where, table, "error_factor", (float, int))
     if "catalogue" not in table:
         raise PlanError(f'{where} has no catalogue; write catalogue = "..."')
@@ -200,7 +208,7 @@ def _member(name: str, table: Mapping[str, Any], key: str | None, folder: Path) 
     )
     model = folder / table["model"] if "model" in table else None
     factor = table.get("error_factor")
-    return Member(name, folder / table["catalogue"], identifier, model, columns, factor)
+    return Member(name, folder / table["catalogue"], identifier, model, columns, factor, keep)
 
 
 def _column(where: str, name: str, table: Mapping[str, Any]) -> Input:

@@ -8,6 +8,7 @@ import json
 import linear
 import numpy as np
 import pytest
+from astropy import units as u
 from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 from scipy import stats
@@ -621,3 +622,81 @@ def test_surveys_on_the_base_alone_are_weighted_by_their_errors(few):
     np.testing.assert_allclose(found["teff_mean"], few["base"]["teff_b0"] + 4.0, rtol=1e-6)
     np.testing.assert_allclose(found["teff_sd"], 20.0 * np.sqrt(0.8), rtol=1e-6)
     np.testing.assert_allclose(found["agreement"], stats.chi2.sf(0.6, 3), rtol=1e-5)
+
+
+# ---- columns that are kept --------------------------------------------------------------
+
+
+def with_places(few: dict[str, Table]) -> dict[str, Table]:
+    """Return the surveys with a place, a field's name and a count that tell the survey."""
+    found = {}
+    for number, (name, table) in enumerate(few.items()):
+        place = (np.asarray(table["source_id"]) % 360).astype(float) + number * 1e-3
+        found[name] = table.copy()
+        found[name][f"ra_{name}"] = u.Quantity(place, "deg")
+        found[name]["field"] = [f"{name}-{i}" for i in range(len(table))]
+        found[name]["visits"] = np.arange(len(table)) + 2**60
+        found[name]["exposure"] = u.Quantity(np.ones(len(table)), "s")
+    return found
+
+
+def keeping(given, models, **keep) -> bt.Plan:
+    plan = plan_of(given, models)
+    members = (dataclasses.replace(one, keep=keep.get(one.name, {})) for one in plan.surveys)
+    return dataclasses.replace(plan, surveys=tuple(members))
+
+
+def test_kept_columns_come_from_the_base_else_by_name(merged, stars, models):
+    given = with_places(tables(stars))
+    given["base"]["ra_base"] = given["base"]["ra_base"].quantity.to("rad")
+    given["base"]["ra_base"][3] = np.nan
+    keep = {name: {"ra": f"ra_{name}"} for name in given}
+    keep["a"] |= {"field": "field", "n": "visits"}
+    found = homogenise(keeping(given, models, **keep), progress=False)
+    assert found.colnames == [*merged.colnames, "ra", "field", "n"]
+    assert all(np.array_equal(found[c], merged[c]) for c in ("teff_mean", "surveys"))
+    assert found["ra"].unit == u.rad  # that of the base, which comes first
+    names = ["base", *sorted(models)]
+    sources = set()
+    for row in found[::10]:
+        having = [n for n in names if row[f"row_{n}"] >= 0]
+        having = [n for n in having if not (n == "base" and row["row_base"] == 3)]
+        if having:
+            sources.add(having[0])
+            want = given[having[0]][f"ra_{having[0]}"].quantity[row[f"row_{having[0]}"]]
+            assert row["ra"] == pytest.approx(want.to_value("rad"), rel=1e-12)
+        else:
+            assert np.isnan(row["ra"])
+        if row["row_a"] >= 0:
+            assert (row["field"], row["n"]) == (f"a-{row['row_a']}", row["row_a"] + 2**60)
+        else:
+            assert row["field"] is np.ma.masked
+            assert row["n"] is np.ma.masked
+    assert {"base", "a", "b"} <= sources
+
+
+@pytest.mark.parametrize(
+    ("keep", "words"),
+    [
+        ({"a": {"ra": "right"}}, "there is no column 'right'"),
+        ({"a": {"flags": "visits"}}, "the merged catalogue has a column of that name itself"),
+        ({"a": {"v": "visits"}, "b": {"v": "field"}}, "keep v: .* different kinds of values"),
+        ({"a": {"v": "ra_a"}, "b": {"v": "exposure"}}, "keep v: 's' and 'deg' do not convert"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused(few, models, keep, words):
+    with pytest.raises(ValueError, match=words):
+        homogenise(keeping(with_places(few), models, **keep), progress=False)
+
+
+def test_a_plan_file_says_what_is_kept(folder):
+    text = TOML + '[survey.a.keep]\nteff_of_a = "TEFF_A"\n'
+    (folder / "plan.toml").write_text(text)
+    found = homogenise(folder / "plan.toml", folder / "merged.fits", progress=False)
+    again = Table.read(folder / "merged.fits")
+    here = found["row_a"] >= 0
+    assert here.any()
+    assert np.isfinite(np.asarray(again["teff_of_a"])[here]).all()
+    (folder / "plan.toml").write_text(text.replace('"TEFF_A"', "3"))
+    with pytest.raises(bt.PlanError, match=r"\[survey.a.keep\]: teff_of_a = 3 must be a str"):
+        homogenise(folder / "plan.toml", progress=False)
