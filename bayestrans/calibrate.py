@@ -107,14 +107,14 @@ def hold_out_regions(
         for output, (values, judgement) in zip(outputs, found, strict=True):
             parameters[output] = values
             judged.append(judgement)
-    calibration = Calibration(*parameters.T)
+    calibration = Calibration.of(parameters, _tested(judged))
     thresholds = _thresholds(judged, calibration.doubling)
     return Learned(calibration, thresholds, _report(judged, thresholds))
 
 
 def _learn_block(
     pairs: Pairs,
-    refits: Callable[[NDArray[np.int64]], Refits],
+    refits: Callable[[int], Refits],
     key: jax.Array,
     label: str,
     *,
@@ -124,12 +124,9 @@ def _learn_block(
     inputs = pairs.spec.blocks[0].inputs
     names = tuple(pairs.spec.input_names[j] for j in inputs)
     parts = regions(pairs.x[:, list(inputs)], Neighbours.learn(pairs.x, inputs).points, names)
-    used = np.arange(len(pairs))
-    if len(pairs) > MOST_STARS:
-        used = np.sort(np.random.default_rng(0).choice(used, MOST_STARS, replace=False))
-    many = len(used) < len(pairs)
+    many = len(pairs) > MOST_STARS
     with progress_bar(label, len(parts) + many, "refit", progress=progress) as bar:
-        some = refits(used)
+        some = refits(MOST_STARS)
         found = []
         for number, part in enumerate(parts):
             found.append(some.without(part, jax.random.fold_in(key, number)))
@@ -137,7 +134,7 @@ def _learn_block(
         learned = [learn_output(list(stars), parts) for stars in zip(*found, strict=True)]
         if many:
             fifth = Region("random fifth", "random", np.arange(len(pairs)) % 5 == 0)
-            stars = refits(np.arange(len(pairs))).without(fifth, key)
+            stars = refits(len(pairs)).without(fifth, key)
             bar.update()
             learned = [_relearn(*one, s) for one, s in zip(learned, stars, strict=True)]
     return learned
@@ -193,14 +190,17 @@ def _thresholds(judged: list[Judged], doubling: float) -> tuple[float, float]:
     Random parts are left out: among stars that have neighbours on all sides they say
     what random stars always say, and hide where those of a region begin to fail.
     """
-    score = np.concatenate([j.score for j in judged])
-    end = min(doubling, float(np.quantile(score, TESTED)))
-    outside = min(end, _falls_short(judged))
+    outside = min(doubling, _tested(judged), _falls_short(judged))
     outside = max(EARLIEST_SPARSE / LATEST_SPARSE, outside)
     random = np.concatenate([j.score[j.random] for j in judged])
     fifth = float(np.quantile(random, DENSE)) if len(random) else float("inf")
     sparse = min(LATEST_SPARSE * outside, _excess_begins(judged), fifth)
     return max(EARLIEST_SPARSE, sparse), outside
+
+
+def _tested(judged: list[Judged]) -> float:
+    """Return the score beyond which hardly any star was held out."""
+    return float(np.quantile(np.concatenate([j.score for j in judged]), TESTED))
 
 
 def _falls_short(judged: list[Judged]) -> float:

@@ -26,6 +26,8 @@ LEVELS = (0.50, 0.68, 0.90, 0.95)
 ONSET = 1.0
 #: Level, slope, growth, fade: the names of an output's parameters, in order.
 N_PARAMETERS = 4
+#: The score up to which all was tested where nothing was asked; model files hold finite numbers.
+EVERYWHERE = float(np.finfo(np.float64).max)
 #: Prior standard deviations of level and slope: with few stars the map stays the identity.
 PRIOR = np.array([0.1, 0.1])
 #: Rates of the exponential priors of growth and fade.
@@ -78,27 +80,50 @@ class Calibration:
     second grows without bound. Both are monotone maps of each output's PIT, and
     leave the outputs' rank correlations as they are.
 
+    Beyond the scores at which anything was held out nothing is known of the network.
+    With :math:`u = \max(0, s / s_\mathrm{tested} - 1)` its share is divided by
+    :math:`1 + u^2` there, and the stretch multiplied by :math:`\sqrt{1 + u^2}`.
+
     Attributes
     ----------
     level, slope, growth, fade : (K,) array
         :math:`a`, :math:`b`, :math:`g \ge 0` and :math:`h \ge 0`; all zero is the
         identity.
+    tested : float
+        :math:`s_\mathrm{tested}`.
     """
 
     level: Floats
     slope: Floats
     growth: Floats
     fade: Floats
+    tested: float = EVERYWHERE
 
     @classmethod
     def identity(cls, n_outputs: int) -> Calibration:
         """Return the calibration that changes nothing."""
-        return cls(*(np.zeros(n_outputs) for _ in range(N_PARAMETERS)))
+        return cls.of(np.zeros((n_outputs, N_PARAMETERS)))
+
+    @classmethod
+    def of(cls, parameters: Floats, tested: float = EVERYWHERE) -> Calibration:
+        """Return the calibration with these parameters, (K, 4)."""
+        level, slope, growth, fade = parameters.T
+        return cls(level, slope, growth, fade, tested)
 
     def at(self, score: Floats) -> tuple[Floats, Floats]:
         """Return the network's share and the stretch (N, K) at support scores (N,)."""
-        values = np.stack([self.level, self.slope, self.growth, self.fade])
-        return _share_and_stretch(values[:, None, :], np.asarray(score)[:, None], np)
+        values, score = self._learned(), np.asarray(score)[:, None]
+        share, stretch = _share_and_stretch(values[:, None, :], score, np)
+        untested = np.maximum(score / self.tested - 1.0, 0.0) ** 2
+        return share / (1.0 + untested), stretch * np.sqrt(1.0 + untested)
+
+    def _learned(self) -> Floats:
+        return np.stack([self.level, self.slope, self.growth, self.fade])
+
+    @property
+    def empty(self) -> bool:
+        """Whether it changes nothing."""
+        return self.tested == EVERYWHERE and not self._learned().any()
 
     @property
     def doubling(self) -> float:
@@ -108,12 +133,12 @@ class Calibration:
 
     def to_arrays(self) -> dict[str, NDArray]:
         """Return the fields by name, as they are written to a model file."""
-        return dict(vars(self))
+        return {name: np.asarray(value) for name, value in vars(self).items()}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, Any]) -> Calibration:
         """Rebuild from what `to_arrays` returned."""
-        return cls(**arrays)
+        return cls(**{**arrays, "tested": float(arrays["tested"])})
 
 
 def describe(report: dict[str, Any], thresholds: Floats) -> str:

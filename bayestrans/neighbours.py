@@ -33,6 +33,10 @@ GROUP = 2048
 #: one, each twice as wide as the last, then Newton steps follow.
 WIDTHS, NEWTON_STEPS = 5, 2
 
+#: A star at a training star's very place, in units of the spread of those, is that star;
+#: rounded inputs make a few others fall together.
+SAME_PLACE, SAME_SHARE = 1e-8, 0.01
+
 #: Classes of support in the order of growing score.
 CLASSES = ("dense", "sparse", "outside")
 
@@ -131,6 +135,17 @@ class Neighbours:
         score = np.full(len(x), np.nan)
         score[known] = self._reach(place[known], self.held) / self.spacing
         return score
+
+    def shared(self, x: Floats) -> int:
+        """Return how many stars with inputs ``x`` (N, D) are training stars; none if just a few.
+
+        A few may have the very inputs of a training star because inputs are rounded.
+        """
+        place = (x[:, self.inputs] - self.centre) @ self.whiten
+        known = place[np.isfinite(place).all(axis=1)]
+        nearest, _ = cKDTree(self.points).query(known)
+        same = int(np.sum(np.asarray(nearest) < SAME_PLACE))
+        return same if same > max(2, SAME_SHARE * len(x)) else 0
 
     def _reach(self, place: Floats, held: float) -> Floats:
         """Return the reach (n,) of whitened places (n, D)."""

@@ -119,7 +119,7 @@ def _inputs(posterior: Posterior, stars: Source | Pairs | Floats) -> Floats:
         return stars.x
     if isinstance(stars, np.ndarray) and stars.dtype.names is None:
         return posterior.check_shape(stars)
-    return read_inputs(stars, posterior.spec).x
+    return read_inputs(stars, posterior.spec, posterior.scaler).x
 
 
 def _limits(training: Floats, stars: Floats) -> tuple[float, float]:

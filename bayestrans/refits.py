@@ -10,11 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from .baseline import Baseline
 from .calibration import HeldOut
 from .gaps import Gaps
-from .model import Noise, Shape
+from .model import Data, Noise, Shape
 from .neighbours import Neighbours
 from .network import Network
 from .pairs import Pairs
@@ -22,10 +23,16 @@ from .predictive import Mixture, mixture
 from .regions import Region
 from .sample import Method
 from .spec import Block
-from .target import Target, build_target, scaled_data
+from .target import Target, build_target, of_stars, scaled_data
+
+Floats = NDArray[np.float64]
 
 #: So many of a region's stars are enough to judge by.
 TEST_STARS = 200
+
+#: Share of the stars that a refit to some of them takes from those nearest to the region:
+#: what is said of a region rests on the stars about it, and all of them are there in the fit.
+NEAR = 0.6
 
 
 @dataclass(frozen=True)
@@ -36,8 +43,12 @@ class Refits:
     ----------
     pairs : Pairs
         The training stars that have an output of the block.
-    used : (M,) array of int
-        The stars among them that a refit sees, unless they are held out.
+    points : (N, D) array
+        Their whitened inputs.
+    data : Data
+        The same stars in the model's scaled numbers.
+    size : int
+        The number of stars that a refit sees.
     gaps : Gaps
         Learned from all stars.
     block, network, noise
@@ -45,13 +56,15 @@ class Refits:
     method : Method
         The cheap sampler.
     target : Target
-        Of the stars used; compiled once, whatever is held out.
+        Of so many stars; compiled once, whatever is held out.
     constrain : callable
         Positions (S, dim) to draws.
     """
 
     pairs: Pairs
-    used: NDArray[np.int64]
+    points: Floats
+    data: Data
+    size: int
     gaps: Gaps
     block: Block
     network: Network
@@ -64,7 +77,7 @@ class Refits:
     def of(
         cls,
         pairs: Pairs,
-        used: NDArray[np.int64],
+        size: int,
         gaps: Gaps,
         block: Block,
         network: Network,
@@ -72,12 +85,16 @@ class Refits:
         method: Method,
     ) -> Refits:
         """Prepare the target."""
-        data = scaled_data(pairs.take(used), gaps.scaler, block, noise, gaps)
-        rows = data.z.shape[1]
+        size = min(size, len(pairs))
+        points = Neighbours.learn(gaps.filled(pairs).x, pairs.spec.blocks[0].inputs).points
+        data = scaled_data(pairs, gaps.scaler, block, noise, gaps)
+        some = of_stars(data, about(np.zeros(len(pairs), bool), data, points, size, near=0.0))
+        rows = some.z.shape[1]
         probes = np.unique(np.linspace(0, rows - 1, min(50, rows)).astype(int))
-        target = build_target(data, network, noise, probes)
+        target = build_target(some, network, noise, probes)
         constrain = jax.jit(jax.vmap(target.constrain))
-        return cls(pairs, used, gaps, block, network, noise, method, target, constrain)
+        rest = (gaps, block, network, noise, method, target, constrain)
+        return cls(pairs, points, data, size, *rest)
 
     def without(self, part: Region, key: jax.Array) -> list[HeldOut]:
         """Return a region's stars under a refit without them, for each output of the block.
@@ -101,9 +118,11 @@ class Refits:
         ]
 
     def _predict(self, part: Region, test: Pairs, key: jax.Array) -> Mixture:
+        near = 0.0 if part.kind == "random" else NEAR  # a random part is everywhere
+        chosen = about(part.rows, self.data, self.points, self.size, near=near)
+        seen = of_stars(self.data, chosen)
         # A star without outputs adds nothing, and the compiled program stays the same.
-        seen = self.target.data
-        hidden = jnp.asarray(part.rows[self.used])[seen.star]
+        hidden = jnp.asarray(part.rows)[seen.star]
         data = seen._replace(delta=jnp.where(hidden, jnp.nan, seen.delta))
         run = self.method.run(
             self.target._replace(data=data), key, label=f"without the {part.name}", progress=False
@@ -116,6 +135,35 @@ class Refits:
         settled = self.gaps.by_kind(test.x, test.x_err)
         z = self.gaps.features(*settled, self.block.inputs, kind)
         return mixture(draws, jnp.asarray(z.T), seen.scatter, shape)
+
+
+def about(
+    held: NDArray[np.bool_], data: Data, points: Floats, size: int, *, near: float
+) -> NDArray[np.bool_]:
+    """Say which stars (N,) a refit without the held-out ones sees, a share of them ``near`` by.
+
+    As many of those with gaps whatever is held out, so that one program serves.
+    """
+    if size >= len(points):
+        return np.ones(len(points), dtype=bool)
+    whole = np.ones(len(points), dtype=bool)
+    whole[np.asarray(data.star)[len(data.star) - data.copies.size :]] = False
+    away = np.zeros(len(points))
+    if near > 0.0:
+        distance, _ = cKDTree(points[held]).query(points)
+        away = np.where(held, np.inf, distance)
+    lot = np.random.default_rng(0).random(len(points))
+    lot[held] = np.inf  # only where no others are left
+    chosen = np.zeros(len(points), dtype=bool)
+    gaps = round(size * float(np.mean(~whole)))
+    for group, count in ((whole, size - gaps), (~whole, gaps)):
+        members = np.flatnonzero(group)
+        order = np.argsort(away[members], kind="stable")
+        chosen[members[order][: round(near * count)]] = True
+        rest = members[~chosen[members]]
+        rest = rest[np.argsort(lot[rest], kind="stable")]
+        chosen[rest[: count - int(chosen[members].sum())]] = True
+    return chosen
 
 
 def _held_out(

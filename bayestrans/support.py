@@ -75,7 +75,7 @@ def support(posterior: Posterior, stars: Source | Pairs | NDArray[np.float64]) -
         x_err = np.full(x.shape, np.nan)
         identifiers = Table({"row": np.arange(len(x))})
     else:
-        inputs = read_inputs(stars, posterior.spec)
+        inputs = read_inputs(stars, posterior.spec, posterior.scaler)
         x, x_err, identifiers = inputs.x, inputs.x_err, inputs.identifiers
     score = posterior.neighbours.score(posterior.gaps.expected(x, x_err)[0])
     return Support(score, np.array(CLASSES)[posterior.neighbours.classify(score)], identifiers)

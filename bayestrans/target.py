@@ -94,6 +94,17 @@ def scaled_data(
     return Data(*(jnp.asarray(array) for array in arrays))
 
 
+def of_stars(data: Data, chosen: NDArray[np.bool_]) -> Data:
+    """Return the rows of some of the stars (one bool each), in their order."""
+    rows = chosen[np.asarray(data.star)]
+    count = data.copies.shape[1]
+    gaps = int(rows[len(rows) - data.copies.size :].sum()) // count
+    copies = int(rows.sum()) - gaps * count + np.arange(gaps * count).reshape(-1, count)
+    z, delta, err = (part[:, rows] for part in (data.z, data.delta, data.err))
+    weight, star = data.log_weight[rows], data.star[rows]
+    return Data(z, delta, err, data.scatter, weight, star, jnp.asarray(copies))
+
+
 def build_target(data: Data, network: Network, noise: Noise, probes: NDArray[np.int64]) -> Target:
     """Return the target of one block; ``probes`` are positions among its stars."""
     shape = Shape.of(network, noise, len(data.delta))

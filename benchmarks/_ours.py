@@ -14,6 +14,7 @@ from bayestrans.measured import compare
 
 METHODS = {
     "MCLMC": bt.MCLMC(steps=4000),
+    "MCLMC, 1,000 steps": bt.MCLMC(steps=1000),
     "NUTS": bt.NUTS(chains=4, warmup=300, draws=250, max_tree_depth=7),
     "SVI": bt.SVI(),
     "Ensemble": bt.Ensemble(),

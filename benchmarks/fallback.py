@@ -40,16 +40,16 @@ EDGES = ((0.0, 1.5), (1.5, 2.5), (2.5, 4.0), (4.0, np.inf))
 Found = list[list[HeldOut]]
 
 
-def prepared(pairs: bt.Pairs, used: np.ndarray) -> Refits:
+def prepared(pairs: bt.Pairs) -> Refits:
     """Return the cheap refits of the first network."""
     gaps, block = Gaps.learn(Scaler.learn(pairs), pairs), pairs.spec.blocks[0]
     method = bt.MCLMC().refit()
-    return Refits.of(pairs, used, gaps, block, bt.Network(), bt.Noise(), method)
+    return Refits.of(pairs, len(pairs), gaps, block, bt.Network(), bt.Noise(), method)
 
 
 def plain_refits(pairs: bt.Pairs, parts: list[Region]) -> Found:
     """Return for each region, and each output, its stars under a refit without them."""
-    refits = prepared(pairs, np.arange(len(pairs)))
+    refits = prepared(pairs)
     return [refits.without(part, jax.random.key(n)) for n, part in enumerate(parts)]
 
 
@@ -60,7 +60,7 @@ def with_pseudo_stars(pairs: bt.Pairs, parts: list[Region]) -> Found:
     training stars, and there the target is what one would say without a network,
     with its scatter doubled.
     """
-    plain, found = prepared(pairs, np.arange(len(pairs))), []
+    plain, found = prepared(pairs), []
     for number, part in enumerate(parts):
         more = _pseudo(pairs.take(np.flatnonzero(~part.rows)), len(pairs))
         joined = bt.Pairs(
@@ -72,14 +72,11 @@ def with_pseudo_stars(pairs: bt.Pairs, parts: list[Region]) -> Found:
             np.arange(len(pairs) + len(more)),
         )
         data = scaled_data(joined, plain.gaps.scaler, plain.block, plain.noise)
-        # Only the target sees the pseudo-stars. They are never held out, so each
+        # Only the data have the pseudo-stars. They are never held out, so each
         # stands where a star does that is not.
         elsewhere = np.full(len(more), np.flatnonzero(~part.rows)[0])
-        refits = dataclasses.replace(
-            plain,
-            target=plain.target._replace(data=data),
-            used=np.concatenate([plain.used, elsewhere]),
-        )
+        star = np.concatenate([np.arange(len(pairs)), elsewhere])
+        refits = dataclasses.replace(plain, data=data._replace(star=star))
         found.append(refits.without(part, jax.random.key(number)))
     return found
 

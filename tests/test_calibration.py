@@ -5,12 +5,22 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import jax
 import numpy as np
 import pytest
 from astropy.table import Table
+from scipy.spatial import cKDTree
 
 import bayestrans as bt
-from bayestrans.calibrate import Judged, _relearn, _report, _thresholds
+from bayestrans import calibrate
+from bayestrans.calibrate import (
+    Judged,
+    _excess_begins,
+    _relearn,
+    _report,
+    _thresholds,
+    learn_output,
+)
 from bayestrans.calibration import (
     ONSET,
     PRIOR,
@@ -21,7 +31,12 @@ from bayestrans.calibration import (
     compare,
     learn,
 )
-from bayestrans.regions import regions
+from bayestrans.gaps import Gaps
+from bayestrans.neighbours import Neighbours
+from bayestrans.refits import about
+from bayestrans.regions import Region, regions
+from bayestrans.scale import Scaler
+from bayestrans.target import of_stars, scaled_data
 
 NAMES = ("teff", "logg")
 
@@ -158,6 +173,22 @@ def test_stretch_and_fade_grow_without_bound_away_from_the_stars():
     assert at_doubling[0, 0] == pytest.approx(2.0)
 
 
+def test_beyond_what_was_tested_the_line_takes_over_and_errors_grow():
+    """Also where held-out regions gave no reason for it."""
+    learned = np.zeros((4, 2))
+    share, stretch = Calibration(*learned, tested=5.0).at(np.array([0.5, 5.0, 10.0, 500.0]))
+    np.testing.assert_array_equal(share[:2], 1.0)
+    np.testing.assert_array_equal(stretch[:2], 1.0)
+    np.testing.assert_allclose(share[2], 0.5)
+    np.testing.assert_allclose(stretch[2], math.sqrt(2.0))
+    assert (share[3] < 1e-3).all()
+    assert (stretch[3] > 90.0).all()
+    calibration = Calibration(*learned, tested=5.0)
+    assert not calibration.empty
+    assert Calibration.identity(2).empty
+    assert Calibration.from_arrays(calibration.to_arrays()).tested == 5.0
+
+
 def test_what_is_learned_is_a_maximum():
     """Not where the search began: no change of one parameter is better."""
     stars = held_out(count=10_000, growing=0.05)
@@ -265,6 +296,117 @@ def test_the_report_counts_by_class():
     assert sum(report[name]["n"] for name in ("dense", "sparse", "outside")) == 20_000
 
 
+def test_the_report_counts_what_central_intervals_hold():
+    pit = (np.arange(1000.0) + 0.5) / 1000
+    values = {"before": pit, "after": 0.25 + pit / 2}  # right, and twice as wide as it should be
+    # A star at a threshold is of the class beyond it, as `Neighbours.classify` says.
+    found = Judged(np.full(1000, 2.0), np.zeros(1000, dtype=bool), values, values)
+    report = _report([found], (2.0, 5.0))["sparse"]
+    assert report["before"]["nll"] == pytest.approx(-0.5)
+    for level in ("0.50", "0.68", "0.90", "0.95"):
+        assert report["before"][level] == pytest.approx(float(level))
+        assert report["after"][level] == 1.0
+
+
+def excess(*missed: int, random: tuple[int, ...] = ()) -> float:
+    """Return where misses of 95 % intervals begin to be too many: one star at each of 1, 2, ...
+
+    ``random`` are those of stars that no region held.
+    """
+    pit = {"before": np.where((*missed, *random), 0.99, 0.5)}
+    score = np.arange(1.0, len(missed) + len(random) + 1.0)
+    return _excess_begins([Judged(score, score > len(missed), {}, pit)])
+
+
+def test_the_excess_is_counted_to_the_last_star():
+    assert excess(0, 0, 0, 1) == 4.0
+    # Nine have an excess of 0.95 each: a tenth of it lies at the first of them.
+    assert excess(*[0] * 10, *[1] * 9) == 11.0
+    assert excess(0, 0, 0, 0) == math.inf
+
+
+@pytest.mark.parametrize("random", [(), (0,) * 40])
+def test_one_miss_in_twenty_is_none_too_many(random):
+    # Never more than what is usual before the last half, of which 8 % are missed, then 4 %.
+    assert excess(*[0] * 50, *[1] * 4, *[0] * 46, random=random) in (55.0, 56.0)
+    assert excess(*[0] * 50, *[1] * 2, *[0] * 48, random=random) == math.inf
+
+
+def test_what_random_stars_miss_is_usual():
+    many = (1, 0) * 20
+    assert excess(*[0] * 50, *[1] * 4, *[0] * 46, random=many) == math.inf
+
+
+def region(kind: str) -> Region:
+    return Region(kind, kind.split(" of ")[0], np.zeros(0, dtype=bool))
+
+
+def test_each_region_is_judged_by_what_was_learned_without_those_of_its_kind():
+    parts = [region(name) for name in ("rim", "tail", "random of 1", "random of 2")]
+    found = [held_out(count=400, wrong=w, seed=s) for s, w in enumerate((1.0, 1.8, 1.3, 1.2))]
+
+    def together(numbers) -> HeldOut:
+        chosen = zip(*(found[n] for n in numbers), strict=True)
+        return HeldOut(*(np.concatenate(arrays, axis=-1) for arrays in chosen))
+
+    parameters, judged_ = learn_output(found, parts)
+    np.testing.assert_array_equal(parameters, learn(together(range(4))))
+    assert judged_.random.tolist() == [False] * 800 + [True] * 800
+    others = {0: (1, 2, 3), 1: (0, 2, 3), 2: range(4), 3: range(4)}  # random parts stay in
+    for number, rest in others.items():
+        rows = slice(400 * number, 400 * number + 400)
+        after = compare(learn(together(rest)), found[number])
+        before = compare(np.zeros(4), found[number])
+        for wanted, values in ((before, "before"), (after, "after")):
+            np.testing.assert_allclose(judged_.density[values][rows], wanted[0], atol=1e-3)
+            np.testing.assert_allclose(judged_.pit[values][rows], wanted[1], atol=1e-3)
+
+
+class Seen:
+    """Refits that know what they are asked for, and answer with stars of a known law."""
+
+    def __init__(self, log: list, size: int) -> None:
+        self.log, self.size = log, size
+
+    def without(self, part: Region, key: jax.Array) -> list[HeldOut]:
+        self.log.append((self.size, part, jax.random.key_data(key).tolist()))
+        return [held_out(count=100, seed=len(self.log))]
+
+
+@pytest.mark.parametrize("count", [1000, 1200])
+def test_refits_of_many_stars_see_a_thousand_and_one_sees_all_but_a_fifth(
+    count, monkeypatch, capsys
+):
+    log, bars = [], []
+    x, nothing = cloud(count), np.full((count, 2), np.nan)
+    inputs = tuple(bt.Input(name, name) for name in NAMES)
+    spec = bt.Spec("both", inputs, (bt.Output("teff", "teff_b", corrects="teff"),))
+    pairs = bt.Pairs(spec, x, nothing, x[:, :1] + 1, nothing[:, :1], np.arange(count))
+    real = calibrate.progress_bar
+
+    def bar(*arguments, **options):
+        bars.append(real(*arguments, **options))
+        return bars[-1]
+
+    monkeypatch.setattr(calibrate, "progress_bar", bar)
+    key = jax.random.key(1)
+    ((_, found),) = calibrate._learn_block(
+        pairs, lambda size: Seen(log, size), key, "held out", progress=True
+    )
+    assert "held out" in capsys.readouterr().err
+    many = count > 1000
+    assert bars[0].n == bars[0].total == len(log) == 12 + many
+    assert len({str(key) for *_, key in log}) == len(log)
+    for size, part, _ in log[:12]:
+        assert part.rows.shape == (count,)
+        assert size == 1000
+    assert found.random.sum() == (100 if many else 400)  # the last stands for the random parts
+    if many:
+        size, part, _ = log[-1]
+        assert size == count
+        assert part.rows.sum() == count / 5
+
+
 # ---- through fit ------------------------------------------------------------------------
 
 
@@ -302,7 +444,7 @@ def test_fit_learns_thresholds_and_reports_both_states(calibrated):
     sparse, outside = calibrated.neighbours.thresholds
     assert 1.25 <= sparse < outside
     assert (sparse, outside) != (1.5, 2.5)  # what they are without the refits
-    assert any(values.any() for values in calibrated.calibration.to_arrays().values())
+    assert not calibrated.calibration.empty
     report = calibrated.record["held_out_regions"]
     assert set(report) == {"random", "dense", "sparse", "outside"}
     assert report["random"]["n"] == 160
@@ -374,7 +516,7 @@ def test_the_reference_is_not_calibrated(curved):
     method = bt.NUTS(chains=1, warmup=5, draws=5, max_tree_depth=3, warm_steps=20)
     post = bt.fit(curved, method=method, network=bt.Network(()), progress=False)
     assert "held_out_regions" not in post.record
-    assert not any(values.any() for values in post.calibration.to_arrays().values())
+    assert post.calibration.empty
 
 
 @pytest.mark.parametrize(
@@ -385,3 +527,57 @@ def test_a_refit_is_cheaper_and_of_the_same_kind(method):
     assert type(refit) is type(method)
     assert refit.refit() == refit
     assert getattr(refit, "warm_steps", 0) <= method.warm_steps
+
+
+# ---- which stars a refit sees -----------------------------------------------------------
+
+
+def with_gaps(count: int = 600) -> bt.Pairs:
+    """Return pairs of which every sixth star lacks an input."""
+    pairs = bt.simulate(count, 0, seed=3).pairs
+    x = pairs.x.copy()
+    x[::6, 0] = np.nan
+    return bt.Pairs(pairs.spec, x, pairs.x_err, pairs.y, pairs.y_err, pairs.ids)
+
+
+def test_some_stars_are_what_they_would_be_without_the_others():
+    pairs = with_gaps()
+    gaps, block = Gaps.learn(Scaler.learn(pairs), pairs), pairs.spec.blocks[0]
+    every = scaled_data(pairs, gaps.scaler, block, bt.Noise(), gaps)
+    chosen = np.random.default_rng(0).random(len(pairs)) < 0.4
+    some = of_stars(every, chosen)
+    rows = np.flatnonzero(chosen)
+    alone = scaled_data(pairs.take(rows), gaps.scaler, block, bt.Noise(), gaps)
+    np.testing.assert_array_equal(some.copies, alone.copies)
+    np.testing.assert_array_equal(some.star, rows[np.asarray(alone.star)])
+    once = len(alone.star) - alone.copies.size
+    for name in ("z", "delta", "err", "log_weight"):
+        ours, theirs = (np.asarray(getattr(data, name))[..., :once] for data in (some, alone))
+        np.testing.assert_array_equal(ours, theirs)
+    # What completes a star stands where its copies say.
+    of_copy = np.asarray(some.star)[np.asarray(some.copies)]
+    assert (of_copy == of_copy[:, :1]).all()
+    incomplete = np.isnan(pairs.x).any(axis=1) | np.isnan(pairs.x_err).any(axis=1)
+    assert incomplete[of_copy[:, 0]].all()
+
+
+def test_a_refit_to_some_stars_sees_those_about_its_region_and_none_of_it():
+    pairs = with_gaps()
+    gaps, block = Gaps.learn(Scaler.learn(pairs), pairs), pairs.spec.blocks[0]
+    data = scaled_data(pairs, gaps.scaler, block, bt.Noise(), gaps)
+    lack = np.isin(np.arange(len(pairs)), np.asarray(data.star)[np.asarray(data.copies)])
+    points = Neighbours.learn(gaps.filled(pairs).x, block.inputs).points
+    held = points[:, 0] > np.quantile(points[:, 0], 0.9)
+    chosen = about(held, data, points, 200, near=0.6)
+    anywhere = about(held, data, points, 200, near=0.0)
+    for found in (chosen, anywhere):
+        assert found.sum() == 200
+        assert not (found & held).any()
+        assert (found & lack).sum() == round(200 * lack.mean())  # one compiled program serves
+    away = cKDTree(points[held]).query(points)[0]
+    nearest = np.flatnonzero(~held & ~lack)
+    nearest = nearest[np.argsort(away[nearest])][:100]
+    assert chosen[nearest].all()
+    assert not anywhere[nearest].all()
+    assert np.quantile(away[chosen & ~lack], 0.9) > 2.0 * away[nearest].max()  # not only those
+    assert about(held, data, points, 600, near=0.6).all()  # those held out are hidden later
