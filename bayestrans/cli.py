@@ -55,12 +55,12 @@ def _parser() -> argparse.ArgumentParser:
 
     one = _command(commands, "evaluate", "score a model on stars it has not seen")
     one.add_argument("model", help="model file (.nc)")
-    one.add_argument("pairs", help="table of held-out common stars")
+    one.add_argument("pairs", help="table of held-out common stars (fit --held-out)")
     one.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
 
     one = _command(commands, "diagnose", "judge the sampling in function space")
     one.add_argument("model", help="model file (.nc)")
-    one.add_argument("--pairs", help="table of held-out common stars to compare with")
+    one.add_argument("--pairs", help="table of held-out common stars (fit --held-out)")
     one.add_argument("--train", metavar="PAIRS", help="table of the training stars (all of them)")
     one.add_argument("--out", help="folder for the text, pictures and diagnosis.nc (for ArviZ)")
     one.add_argument("--overwrite", action="store_true", help="replace what is there")
@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     one = _command(commands, "report", "write one page about a model: warnings, scores, pictures")
     one.add_argument("model", help="model file (.nc)")
     one.add_argument("--out", required=True, help="folder for report.html")
-    one.add_argument("--pairs", help="table of held-out common stars, to score the model on")
+    one.add_argument("--pairs", help="table of held-out common stars (fit --held-out)")
     one.add_argument("--catalogue", help="a catalogue that the model has translated")
     one.add_argument("--overwrite", action="store_true", help="replace an earlier report")
 
@@ -93,16 +93,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_surveys(commands: argparse._SubParsersAction) -> None:
     one = _command(commands, "surveys", "list the presets of surveys, or print one")
-    one.add_argument("name", nargs="?", help="such as galah-dr3")
+    one.add_argument("name", nargs="?", help="such as galah-dr3, or mine.toml")
 
     one = _command(commands, "clean", "apply a survey's preset to its table")
     one.add_argument("catalogue", help="the survey's table")
-    one.add_argument("--survey", required=True, help="preset, such as galah-dr3")
+    one.add_argument("--survey", required=True, help="preset, such as galah-dr3, or mine.toml")
     _add_without(one, "switch off a cut (repeat for more)")
     one.add_argument("--out", required=True, help=".parquet, .fits, .ecsv, .vot or .csv")
     one.add_argument("--overwrite", action="store_true", help="replace an existing output")
 
-    _add_pair(_command(commands, "pair", "find the common stars of two surveys"))
+    _add_pair(_command(commands, "pair", "find the common stars of two surveys with presets"))
 
     one = _command(commands, "fetch", "download a survey's catalogue from VizieR")
     one.add_argument("name", help="preset, such as galah-dr3")
@@ -114,8 +114,12 @@ def _add_surveys(commands: argparse._SubParsersAction) -> None:
 def _add_pair(one: argparse.ArgumentParser) -> None:
     one.add_argument("a", help="table of survey A, to be translated")
     one.add_argument("b", help="table of survey B")
-    one.add_argument("--survey-a", required=True, help="preset of A, such as galah-dr3")
-    one.add_argument("--survey-b", required=True, help="preset of B, such as apogee-dr17")
+    one.add_argument(
+        "--survey-a",
+        required=True,
+        help="preset of A, such as galah-dr3 (see `bayestrans surveys`), or mine.toml",
+    )
+    one.add_argument("--survey-b", required=True, help="the same of B")
     how = one.add_mutually_exclusive_group()
     how.add_argument("--on", metavar="COLUMN", help="identifier, or A=B (default: gaia_source_id)")
     how.add_argument("--radius", type=float, metavar="ARCSEC", help="match by position instead")
@@ -150,22 +154,54 @@ def _add_fit(commands: argparse._SubParsersAction) -> None:
     one.add_argument("pairs", help="table of common stars")
     one.add_argument("--spec", required=True, help="TOML file that names the columns")
     one.add_argument("--out", required=True, help="model file to write (.nc)")
-    one.add_argument("--method", choices=["mclmc", "nuts", "svi", "ensemble"], default="mclmc")
-    one.add_argument("--steps", type=int, help="steps of each chain (draws for nuts)")
-    one.add_argument("--chains", type=int, help="chains (members of an ensemble)")
-    one.add_argument("--time-budget", type=float, metavar="S", help="seconds for each network")
-    one.add_argument("--hidden", type=int, nargs="*", default=[32, 32], metavar="WIDTH")
+    one.add_argument(
+        "--method",
+        choices=["mclmc", "nuts", "svi", "ensemble"],
+        default="mclmc",
+        help="how to fit (default: mclmc; the others are for quick looks and checks)",
+    )
+    one.add_argument(
+        "--steps",
+        type=int,
+        help="steps of each chain, draws for nuts (default: until the chains agree)",
+    )
+    one.add_argument("--chains", type=int, help="chains, members of an ensemble (default: 4)")
+    one.add_argument(
+        "--time-budget",
+        type=float,
+        metavar="S",
+        help="seconds for each network's chains (default: 600); the calibration comes on top",
+    )
+    one.add_argument(
+        "--hidden",
+        type=int,
+        nargs="*",
+        default=[32, 32],
+        metavar="WIDTH",
+        help="widths of the hidden layers (default: 32 32)",
+    )
     one.add_argument(
         "--no-calibration",
         dest="calibrate",
         action="store_false",
-        help="do not refit without regions of the stars to learn how far to widen errors",
+        help="do not refit without some twenty regions of the stars, from which it learns how "
+        "far to widen errors: faster, for a first look only",
     )
-    one.add_argument("--activation", default="tanh", choices=["tanh", "silu", "relu"])
     one.add_argument(
-        "--hold-out", type=float, metavar="SHARE", help="keep this share of the stars for scoring"
+        "--activation", default="tanh", choices=["tanh", "silu", "relu"], help="default: tanh"
     )
-    one.add_argument("--seed", type=int, default=0)
+    one.add_argument(
+        "--hold-out",
+        type=float,
+        metavar="SHARE",
+        help="keep this share of the stars, such as 0.2, out of the fit, and score it on them",
+    )
+    one.add_argument(
+        "--held-out",
+        metavar="TABLE",
+        help="write the stars that were kept out, for evaluate, diagnose and report",
+    )
+    one.add_argument("--seed", type=int, default=0, help="of the split and the fit (default: 0)")
     one.add_argument("--overwrite", action="store_true", help="replace an existing model")
     one.add_argument("--strict", action="store_true", help="exit with 1 if there is a warning")
     one.add_argument("--quiet", action="store_true", help="no progress bars")

@@ -8,10 +8,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+from astropy.table import Table
+
 from . import plot
 from .attribution import Importance
 from .calibration import describe
-from .catalogue import check_writable, read_pairs, write_table
+from .catalogue import check_writable, read_pairs, read_table, star_ids, write_table
 from .demo import demo
 from .diagnose import Diagnosis, diagnose
 from .evaluate import evaluate
@@ -51,6 +54,7 @@ def run_fit(options: argparse.Namespace) -> int:
     """Learn a translation and write the model."""
     refuse_inputs(options.out, options.pairs, options.spec)
     check_target(options.out, overwrite=options.overwrite)
+    table = _table_to_split(options)
     spec = Spec.from_toml(options.spec)
     pairs = read_pairs(options.pairs, spec)
     test = None
@@ -65,6 +69,7 @@ def run_fit(options: argparse.Namespace) -> int:
         progress=not options.quiet,
     )
     posterior.save(options.out, overwrite=options.overwrite)
+    print(f"{_plan_of(pairs)}\n")  # an output that should correct an input and does not shows here
     diagnosis = diagnose(posterior)
     print(diagnosis)
     report = posterior.record.get("held_out_regions")
@@ -73,7 +78,39 @@ def run_fit(options: argparse.Namespace) -> int:
     if test is not None:
         print(f"\n{len(test)} held-out stars:\n{evaluate(posterior, test)}")
     print(f"\nwrote {options.out}")
+    if table is not None and test is not None:
+        kept_out = table[np.isin(star_ids(table, spec.id), test.ids)]
+        write_table(kept_out, options.held_out, overwrite=options.overwrite)
+        print(f"wrote {len(kept_out)} rows of held-out stars to {options.held_out}")
     return int(options.strict and bool(diagnosis.warnings))
+
+
+def _table_to_split(options: argparse.Namespace) -> Table | None:
+    """Return the table of which the held-out rows are to be written, if they are."""
+    if options.held_out is None:
+        return None
+    if not options.hold_out:
+        raise ValueError("--held-out writes the stars that --hold-out keeps; give --hold-out 0.2")
+    refuse_inputs(options.held_out, options.pairs, options.spec, options.out)
+    table = read_table(options.pairs)
+    vectors = any(column.ndim > 1 for column in table.itercols())
+    check_writable(options.held_out, overwrite=options.overwrite, vectors=vectors)
+    return table
+
+
+def _plan_of(pairs: Pairs) -> str:
+    """Say what is learned: which outputs correct an input, and which have none to correct."""
+    spec = pairs.spec
+    corrected = [
+        item.name if item.corrects == item.name else f"{item.name} (of {item.corrects})"
+        for item in spec.outputs
+        if item.corrects is not None
+    ]
+    alone = [item.name for item in spec.outputs if item.corrects is None]
+    parts = [f"{len(pairs)} training stars, {len(spec.inputs)} inputs"]
+    parts += [f"corrects {', '.join(corrected)}"] if corrected else []
+    parts += [f"predicts {', '.join(alone)} (no input to correct)"] if alone else []
+    return "; ".join(parts)
 
 
 def _method(options: argparse.Namespace) -> Method:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import warnings
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,7 +16,7 @@ from scipy import stats
 
 from . import student, tarp
 from .baseline import Predictive
-from .calibration import LEVELS
+from .calibration import LEVELS, Calibration
 from .measured import compare
 from .neighbours import CLASSES
 from .pairs import Pairs
@@ -30,6 +32,10 @@ BASELINE_DRAWS = 400
 
 #: Stars whose pairs of draws are compared at once: bounds the memory.
 PART = 64
+
+
+class TrainingStarsWarning(UserWarning):
+    """Stars to be scored were in the fit: their scores are better than those of others."""
 
 
 class OutputScore(NamedTuple):
@@ -94,6 +100,11 @@ class Evaluation(NamedTuple):
         ``dense``, ``sparse`` or ``outside``, for each star.
     units : dict of str to str
         The unit of each output, for the table.
+    uncalibrated : Score, optional
+        All stars under the same posterior before its calibration; nothing where it has none.
+    fitted : int
+        Stars with exactly the inputs of training stars; zero if there are not more than a
+        few. Their scores are no test of the model.
     """
 
     overall: Score
@@ -103,21 +114,34 @@ class Evaluation(NamedTuple):
     credibility: Floats
     support_class: NDArray[np.str_]
     units: dict[str, str]
+    uncalibrated: Score | None = None
+    fitted: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the score sheet as plain numbers, ready for JSON."""
         sheet = _sheet(self.overall)
         sheet["by_support"] = [{"class": name, **_sheet(score)} for name, score in self.by_support]
         sheet["baselines"] = {name: _sheet(score) for name, score in self.baselines.items()}
+        if self.uncalibrated is not None:
+            sheet["uncalibrated"] = _sheet(self.uncalibrated)
+        if self.fitted:
+            sheet["fitted"] = self.fitted
         return sheet
 
     def to_json(self) -> str:
         """Return the score sheet as one JSON object."""
         return json.dumps(self.to_dict())
 
+    @property
+    def rivals(self) -> dict[str, Score]:
+        """What the model is held against: itself ``uncalibrated``, if it is, and the baselines."""
+        before = {} if self.uncalibrated is None else {"uncalibrated": self.uncalibrated}
+        return before | self.baselines
+
     def __str__(self) -> str:
         """Return a table for people."""
-        rows = [("model", self.overall), *self.baselines.items(), *self.by_support[: len(CLASSES)]]
+        classes = self.by_support[: len(CLASSES)]
+        rows = [("model", self.overall), *self.rivals.items(), *classes]
         return "\n".join(_table(rows, self.units))
 
 
@@ -150,6 +174,11 @@ def evaluate(posterior: Posterior, pairs: Pairs) -> Evaluation:
     ValueError
         If the pairs are empty or of another spec.
 
+    Warns
+    -----
+    TrainingStarsWarning
+        If training stars are among them.
+
     Notes
     -----
     Scores are those of Gneiting & Raftery (2007, JASA 102, 359), the joint
@@ -165,6 +194,15 @@ def evaluate(posterior: Posterior, pairs: Pairs) -> Evaluation:
     filled = posterior.gaps.filled(pairs).x
     score = posterior.neighbours.score(filled)
     classes = posterior.neighbours.classify(score)
+    fitted = posterior.neighbours.shared(filled)
+    if fitted:
+        warnings.warn(
+            f"{fitted} of {len(pairs)} stars have exactly the inputs of training stars: these "
+            "scores are better than those of new stars; score some that were kept out of the "
+            "fit (Pairs.split, or bayestrans fit --held-out)",
+            TrainingStarsWarning,
+            stacklevel=2,
+        )
     everyone = np.ones(len(pairs), dtype=bool)
     baselines = {
         "identity": posterior.baseline.identity(len(pairs)),
@@ -181,7 +219,20 @@ def evaluate(posterior: Posterior, pairs: Pairs) -> Evaluation:
         stars.credibility,
         np.array(CLASSES)[classes],
         {output.name: output.unit for output in posterior.spec.outputs},
+        _score_uncalibrated(posterior, pairs),
+        fitted,
     )
+
+
+def _score_uncalibrated(posterior: Posterior, pairs: Pairs) -> Score | None:
+    """Return what there was before the calibration, if there is one."""
+    if posterior.calibration.empty:
+        return None
+    names = posterior.spec.output_names
+    plain = replace(posterior, calibration=Calibration.identity(len(names)))
+    stars = _score_model(plain, pairs)
+    everyone = np.ones(len(pairs), dtype=bool)
+    return _summarise(stars, everyone, posterior.scaler.delta_scale, names)
 
 
 def _score_model(posterior: Posterior, pairs: Pairs) -> _Stars:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 from .answers import FLAGS
 from .catalogue import Source
 from .diagnose import diagnose
-from .evaluate import evaluate
+from .evaluate import TrainingStarsWarning, evaluate
 from .files import write_text
 from .importance import few_players, importance
 from .neighbours import CLASSES
@@ -75,7 +76,9 @@ def report(
     """
     path = check_report(out, overwrite=overwrite)
     translated = None if catalogue is None else _translated(catalogue, posterior.spec)
-    evaluation = None if pairs is None else evaluate(posterior, pairs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TrainingStarsWarning)  # a verdict says it
+        evaluation = None if pairs is None else evaluate(posterior, pairs)
     rests_on = importance(posterior, pairs, progress=False) if few_players(posterior) else None
     material = Material(posterior, diagnose(posterior), pairs, evaluation, translated, rests_on)
     text = page(

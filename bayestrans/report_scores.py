@@ -47,7 +47,7 @@ def scores(material: Material) -> Section:
         "negative log density of all outputs together in nats per star, smaller is better; "
         "\u03c3 is the robust spread (1.4826 times the median absolute deviation) and bias the "
         "median of measured minus predicted; CRPS is the continuous ranked probability score.",
-        _joint("All outputs together", [("translated", found.overall), *found.baselines.items()]),
+        _joint("All outputs together", [("translated", found.overall), *found.rivals.items()]),
     ]
     outputs = material.posterior.spec.outputs
     parts += [_of_output(material.posterior, pairs, found, k) for k in range(len(outputs))]
@@ -94,7 +94,7 @@ def _of_output(posterior: Posterior, pairs: Pairs, found: Evaluation, k: int) ->
             sigma = float(stats.median_abs_deviation(change, scale="normal"))
             numbers = (f"{rms:.4g}", f"{sigma:.4g}", f"{np.median(change):+.2g}")
             rows.append(("before: A as it is", *numbers, *[NONE] * (1 + len(levels))))
-    named = [("after: translated", found.overall), *found.baselines.items()]
+    named = [("after: translated", found.overall), *found.rivals.items()]
     rows += [
         (name, *_output_row(s.outputs[output.name]))
         for name, s in named

@@ -9,7 +9,6 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 from scipy import stats
-from scipy.spatial import cKDTree
 
 from .attribution import Importance
 from .diagnose import Diagnosis
@@ -36,10 +35,6 @@ SPARSE_COVERAGE = 0.85
 
 #: So large a share of a catalogue outside the training stars' support earns a caution.
 MANY_OUTSIDE = 0.05
-
-#: A held-out star at a training star's very place, in units of the spread of those, is that star;
-#: rounded inputs make a few others fall together.
-SAME_PLACE, SAME_SHARE = 1e-8, 0.01
 
 #: A bias counts from so many standard errors and so large a share of the scatter.
 BIAS_ERRORS, BIAS_SHARE = 4.0, 0.15
@@ -95,11 +90,11 @@ class Material(NamedTuple):
 def judge(material: Material) -> tuple[Verdict, ...]:
     """Return everything that is to be said of a model before its details."""
     found = [*_training(material.posterior), *_sampling(material.diagnosis)]
-    if material.evaluation is None or material.pairs is None:
+    if material.evaluation is None:
         text = "not scored on held-out stars; give some as pairs (--pairs)"
         found.append(Verdict("caution", text, "scores"))
     else:
-        found += _held_out(material.posterior, material.pairs)
+        found += _held_out(material.evaluation)
         found += _coverage(material.evaluation)
         found += _classes(material.evaluation)
         found += _biases(material.evaluation)
@@ -142,18 +137,15 @@ def _sampling(diagnosis: Diagnosis) -> Iterator[Verdict]:
         yield Verdict("good", text, "convergence")
 
 
-def _held_out(posterior: Posterior, pairs: Pairs) -> Iterator[Verdict]:
-    if len(pairs) < FEW_STARS:
-        text = f"only {len(pairs)} held-out stars: shares below are uncertain; hold out more"
+def _held_out(evaluation: Evaluation) -> Iterator[Verdict]:
+    count = evaluation.overall.n
+    if count < FEW_STARS:
+        text = f"only {count} held-out stars: shares below are uncertain; hold out more"
         yield Verdict("caution", text, "scores")
-    known = posterior.neighbours
-    x = posterior.gaps.filled(pairs).x[:, known.inputs]
-    distance, _ = cKDTree(known.points).query((x - known.centre) @ known.whiten)
-    same = int(np.sum(np.asarray(distance) < SAME_PLACE))
-    if same > max(2, SAME_SHARE * len(pairs)):
+    if evaluation.fitted:
         text = (
-            f"{same} of {len(pairs)} held-out stars have exactly the inputs of training stars: "
-            "the scores are of stars that were fitted; score others"
+            f"{evaluation.fitted} of {count} held-out stars have exactly the inputs of training "
+            "stars: the scores are of stars that were fitted; score others"
         )
         yield Verdict("warning", text, "scores")
 

@@ -99,7 +99,7 @@ def translate(
         raise CatalogueError(
             f"{catalogue}: a HATS catalogue is translated into another one; use translate_file"
         )
-    batches = _begun(input_batches(catalogue, posterior.spec, BATCH))
+    batches = _begun(input_batches(catalogue, posterior.spec, posterior.scaler, BATCH))
     answers = _answers(posterior, draws, seed)
     if strict:
         _check_inside(answers, catalogue)
@@ -151,7 +151,7 @@ def _write(
     check_writable(
         out, overwrite=settings.overwrite, sources=[catalogue], vectors=settings.draws > 0
     )
-    batches = _begun(input_batches(catalogue, posterior.spec, BATCH))
+    batches = _begun(input_batches(catalogue, posterior.spec, posterior.scaler, BATCH))
     answers = _answers(posterior, settings.draws, settings.seed)
     if settings.strict:
         _check_inside(answers, catalogue)
@@ -252,9 +252,9 @@ def _translated(
 
 def _check_inside(answers: Answers, catalogue: Source) -> None:
     """Refuse a catalogue with stars outside the support, before anything is written."""
-    outside = stars = 0
-    for inputs in input_batches(catalogue, answers.posterior.spec, BATCH):
-        classes = answers.posterior.neighbours.classify(answers.scores(inputs))
+    outside, stars, posterior = 0, 0, answers.posterior
+    for inputs in input_batches(catalogue, posterior.spec, posterior.scaler, BATCH):
+        classes = posterior.neighbours.classify(answers.scores(inputs))
         outside += int((classes == CLASSES.index("outside")).sum())
         stars += len(classes)
     if outside:

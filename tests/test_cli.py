@@ -140,6 +140,33 @@ def test_fit_judges_itself_and_scores_what_it_held_out(given, tmp_path, capsys):
     assert told.endswith(f"wrote {out}\n")
 
 
+def test_fit_says_what_corrects_what():
+    outputs = [bt.Output("teff", "T", corrects="teff"), bt.Output("mg_fe", "M")]
+    outputs.append(bt.Output("g", "G", corrects="logg"))
+    spec = bt.Spec("s", (bt.Input("teff", "t"), bt.Input("logg", "l")), tuple(outputs))
+    ones = np.ones((3, 2)), np.ones((3, 2)), np.ones((3, 3)), np.ones((3, 3))
+    assert cli_commands._plan_of(bt.Pairs(spec, *ones, ids=np.arange(3))) == (
+        "3 training stars, 2 inputs; corrects teff, g (of logg); "
+        "predicts mg_fe (no input to correct)"
+    )
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_fit_writes_the_stars_that_it_held_out(given, tmp_path, capsys, named):
+    spec = given.spec if named else dataclasses.replace(given.spec, id=None)
+    (tmp_path / "spec.toml").write_text(spec.to_toml(), encoding="utf-8")
+    arguments = ["fit", given["train.csv"], "--spec", str(tmp_path / "spec.toml"), "--seed", "1"]
+    out, kept = str(tmp_path / "m.nc"), str(tmp_path / "held_out.csv")
+    assert cli.main([*arguments, "--out", out, "--hold-out", "0.3", "--held-out", kept, *TINY]) == 0
+    _, test = bt.read_pairs(given["train.csv"], spec).split(0.3, seed=1)
+    found, printed = bt.read_pairs(kept, spec), capsys.readouterr().out
+    np.testing.assert_array_equal(found.x, test.x)  # as in the table, in its order
+    assert read_table(kept).colnames == read_table(given["train.csv"]).colnames
+    assert f"wrote {len(test)} rows of held-out stars to {kept}" in printed
+    assert cli.main(["evaluate", out, kept]) == 0
+    assert capsys.readouterr().out.strip() in printed
+
+
 def test_evaluate_json_is_one_object_of_the_apis_numbers(given, model, capsys):
     assert cli.main(["evaluate", model, given["test.csv"], "--json"]) == 0
     told = capsys.readouterr()
@@ -402,6 +429,8 @@ def test_a_folder_in_place_of_the_model_is_refused_before_the_fit(
         (["--chains", "0"], "chains = 0; it must be at least 1"),
         (["--hidden", "0"], "each must be at least 1"),
         (["--hold-out", "1.5"], "it must lie between 0 and 1"),
+        (["--held-out", "h.csv"], "give --hold-out 0.2"),
+        (["--hold-out", "0.2", "--held-out", "h.txt"], "unknown suffix '.txt'"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(given, tmp_path, refused, options, words):

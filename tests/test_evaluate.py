@@ -625,3 +625,31 @@ def test_pairs_without_the_errors_that_the_model_needs_are_refused(posterior, sp
     )
     with pytest.raises(ValueError, match="error"):
         bt.evaluate(posterior, bare)
+
+
+def test_scores_before_the_calibration_stand_beside_those_after_it(model, found, test):
+    assert found.uncalibrated is None  # this model has no calibration
+    nothing = np.zeros(3)
+    wide = Calibration(np.full(3, math.log(2.0)), nothing, nothing, nothing)
+    both = bt.evaluate(dataclasses.replace(model, calibration=wide), test)
+    assert both.uncalibrated == found.overall
+    assert both.overall.nll > found.overall.nll + 0.3
+    assert both.to_dict()["uncalibrated"]["nll"] == found.overall.nll
+    lines = [line.split() for line in str(both).splitlines()]
+    assert [line[0] for line in lines[1:5]] == ["model", "uncalibrated", "identity", "linear"]
+    assert lines[2][1:4] == next(x.split() for x in str(found).splitlines()[1:])[1:4]
+
+
+@pytest.mark.parametrize("known", [0, 2, 7, 400])
+def test_training_stars_are_told_from_others(model, train, test, known):
+    rows = np.arange(known)
+    x = np.concatenate([train.x[rows], test.x[known:]])
+    mixed = dataclasses.replace(test, x=x)
+    if known <= 6:  # a hundredth of 600: rounded inputs can do that
+        assert bt.evaluate(model, mixed).fitted == 0
+        return
+    said = f"{known} of 600 stars have exactly the inputs of training stars"
+    with pytest.warns(bt.TrainingStarsWarning, match=said) as told:
+        found = bt.evaluate(model, mixed)
+    assert found.fitted == found.to_dict()["fitted"] == known
+    assert told[0].filename == __file__

@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -194,6 +197,60 @@ def test_strict_counts_over_all_parts_and_writes_nothing(posterior, path, small_
     with pytest.raises(ValueError, match=f"{int(outside.sum())} of 350 stars"):
         bt.translate_file(posterior, path, tmp_path / "b.parquet", strict=True, progress=False)
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match=f"{int(outside.sum())} of 350 stars"):
+        bt.translate(posterior, path, strict=True, progress=False)
+
+
+def test_the_bar_counts_all_stars_and_those_of_before(
+    posterior, catalogue, path, small_parts, tmp_path, monkeypatch, capsys
+):
+    out = tmp_path / "b.parquet"
+    with monkeypatch.context() as patch:
+        stop_after(patch, 2, KeyboardInterrupt)
+        with pytest.raises(KeyboardInterrupt):
+            bt.translate_file(posterior, path, out, progress=False)
+    assert capsys.readouterr().err == ""
+    assert bt.translate_file(posterior, path, out, resume=True).stars == 350
+    assert re.search(r"translate: 100%.* 350/350 .*star", capsys.readouterr().err)
+    bt.translate(posterior, catalogue[:30])
+    assert re.search(r"translate: 100%.* 30/30 .*star", capsys.readouterr().err)
+
+
+def test_a_folder_that_is_a_hats_catalogue_is_left_to_its_engine(posterior, tmp_path, monkeypatch):
+    """What the engine makes of it is tested in test_hats.py, which is slow."""
+    (tmp_path / "hats.properties").touch()
+    with pytest.raises(bt.CatalogueError, match=r"a HATS catalogue .* use translate_file"):
+        bt.translate(posterior, tmp_path, progress=False)
+    monkeypatch.setitem(sys.modules, "lsdb", None)
+    with pytest.raises(bt.CatalogueError, match=r"bayestrans\[hats\]"):
+        bt.translate_file(posterior, tmp_path, tmp_path / "out", progress=False)
+
+
+def test_after_the_first_batch_two_cores_work_on_two_and_read_no_further(monkeypatch):
+    monkeypatch.setattr(stream, "provenance", lambda job: {})
+    monkeypatch.setattr(stream.os, "cpu_count", lambda: 2)
+    both, log = threading.Barrier(2, timeout=20), []
+
+    class Watched:
+        def table(self, inputs: SimpleNamespace) -> Table:
+            if inputs.number == 0:  # the others wait for what it compiles
+                time.sleep(0.2)
+            else:
+                both.wait()  # alone it would wait in vain
+            log.append(f"answered {inputs.number}")
+            return Table({"number": [inputs.number]})
+
+    def batches():
+        for number in range(7):
+            log.append(f"read {number}")
+            yield SimpleNamespace(number=number, assumed={})
+
+    found = []
+    for table in stream._translated(Watched(), batches(), {}, progress=False, total=7):
+        found.append(table["number"][0])
+        assert sum(line.startswith("read") for line in log) <= len(found) + 2
+    assert found == list(range(7))
+    assert log[:3] == ["read 0", "answered 0", "read 1"]
 
 
 def test_a_column_with_gaps_in_some_parts_only(posterior, catalogue, small_parts, tmp_path):
