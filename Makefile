@@ -9,8 +9,8 @@ INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check -c constraint
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-slow test-float64 test-oldest lint types docs dist dist-check bench \
-	clean FORCE
+.PHONY: help demo test test-slow test-float64 coverage test-oldest lint types docs dist dist-check \
+	bench clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +27,9 @@ test-slow: $(VENV)/.installed-test ## the slow tests, with the figures they prin
 test-float64: $(VENV)/.installed-test ## the numerical tests in double precision
 	JAX_ENABLE_X64=1 $(PY) -m pytest -m "not slow" tests/test_oracles.py tests/test_student.py \
 		tests/test_network.py tests/test_scale.py
+
+coverage: $(VENV)/.installed-test ## lines of the package that the fast tests run
+	$(PY) -m pytest -n 2 -m "not slow" --cov --cov-report=term-missing tests
 
 test-oldest: $(VENV)/.installed-oldest ## the fast tests with the oldest versions that pyproject.toml allows
 	$(OLDEST)/bin/python -m pytest -n 2 -m "not slow" -W default -p no:cacheprovider tests
