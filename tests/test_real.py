@@ -19,8 +19,8 @@ from bayestrans.cli import main
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 #: 5 and 16000 for the figures in the docs.
-K2_FOLDS = int(os.environ.get("BAYESTRANS_K2_FOLDS", "3"))
-SEISMIC_STEPS = os.environ.get("BAYESTRANS_SEISMIC_STEPS", "8000")
+K2_FOLDS = int(os.environ.get("BAYESTRANS_K2_FOLDS", "2"))
+SEISMIC_STEPS = os.environ.get("BAYESTRANS_SEISMIC_STEPS", "5000")
 
 pytestmark = [pytest.mark.slow, pytest.mark.realdata]
 
@@ -69,7 +69,7 @@ def test_k2_giants_in_folds_beat_linear_and_gaussian_process(real_data):
     assert mean["nll"] <= 0.33
     assert mean["nll"] < min(mean["lin_nll"], mean["gp_nll"])
     assert (mean["crps"] <= 1.02 * np.minimum(mean["lin_crps"], mean["gp_crps"])).all()
-    chance = 0.0 if K2_FOLDS == 5 else 0.02  # of fewer stars
+    chance = 0.0 if K2_FOLDS == 5 else 0.04  # of 232 stars
     assert ((mean["cover"] >= 0.64 - chance) & (mean["cover"] <= 0.73 + chance)).all()
 
 
@@ -101,7 +101,7 @@ def test_seismic_logg(real_data, tmp_path, capsys):
     )
     assert sheet["nll"] + scale <= -0.48
     assert score["rmse"] <= 0.083
-    # Half the steps of the figures in the docs, in half the time.
+    # A third of the steps of the figures in the docs, in half the time.
     assert diagnosis.blocks["intrinsic"].rhat["90"] < (1.1 if int(SEISMIC_STEPS) >= 16000 else 1.2)
 
 
