@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .clean import Cleaned, clean
     from .consistency import Consistency, chain, round_trip
     from .diagnose import Diagnosis, diagnose
-    from .evaluate import Evaluation, evaluate
+    from .evaluate import Evaluation, TrainingStarsWarning, evaluate
     from .fetch import fetch
     from .galaxy import Galaxy, simulate_galaxy
     from .homogenise import homogenise
@@ -84,6 +84,7 @@ __all__ = [
     "Survey",
     "SurveyError",
     "SurveyPair",
+    "TrainingStarsWarning",
     "Written",
     "asymmetry",
     "binned_map",
@@ -121,7 +122,7 @@ _HOMES = {
         "clean": "Cleaned clean",
         "consistency": "Consistency chain round_trip",
         "diagnose": "Diagnosis diagnose",
-        "evaluate": "Evaluation evaluate",
+        "evaluate": "Evaluation TrainingStarsWarning evaluate",
         "fetch": "fetch",
         "galaxy": "Galaxy simulate_galaxy",
         "homogenise": "homogenise",

@@ -119,7 +119,7 @@ def test_blocks_of_a_page_run(name, tmp_path, monkeypatch, quick):
             target = re.match(r"# (\w+\.toml)\n", block.code)
             assert target, f"{name}.md:{block.line}: begin the block with '# NAME.toml'"
             Path(target[1]).write_text(block.code, "utf-8")
-            bt.Spec.from_toml(target[1])
+            (bt.survey if "[quantity." in block.code else bt.Spec.from_toml)(target[1])
         elif block.kind == "python":
             # As if on the same line of a file, so that a traceback shows the page's line.
             code = compile("\n" * block.line + block.code, f"docs/{name}.md", "exec")

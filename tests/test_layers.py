@@ -12,13 +12,13 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "bayestrans"
 LEVELS = (
-    "toml spec pairs scale network student populations simulate galaxy chains files sky places "
-    "maps",
-    "regions calibration layout arrow formats tables catalogue surveys model density neighbours "
-    "baseline target predictive moments tarp gaps presets clean repeats joins match fetch "
-    "parts thin summary shapley attribution combine",
+    "toml sentinels spec pairs scale network student populations simulate galaxy chains files sky "
+    "places maps",
+    "regions calibration layout units arrow formats tables catalogue surveys model density "
+    "neighbours baseline target predictive moments tarp gaps survey_files presets clean repeats "
+    "joins match fetch parts thin summary shapley attribution combine",
     "posterior answers load store sample mclmc refits calibrate written hats sensitivity budget "
-    "measured convergence checks trees plan merge merged",
+    "measured convergence checks trees plan merge merged keep",
     "infer support diagnose evaluate importance translate consistency",
     "homogenise plot plot_consistency plot_diagnose plot_importance plot_maps plot_residuals "
     "plot_star plot_style plot_support report report_page report_scores report_sections "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -96,3 +97,35 @@ def test_wrong_links_are_found():
 def test_anchors_are_those_of_the_build():
     text = "# What's new: `x`, and [that](there.md)\n## Twice\n## Twice\n```\n# code\n```\n"
     assert anchors(text) == {"whats-new-x-and-that", "twice", "twice-1"}
+
+
+def said(folder: Path) -> str:
+    """Return all texts in the package's sources, one per line; an f-string's pieces apart."""
+    found: set[str] = set()
+    for file in folder.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.add(" ".join(node.value.split()))
+    return "\n".join(found)
+
+
+def unsaid(page: str, texts: str) -> list[str]:
+    """Return pieces of the messages in a page's first columns that no text has.
+
+    What stands for a name or a number (``X``, ``...``, a digit) parts a message.
+    """
+    cells = re.findall(r"^\| (.*?) \|", page, re.MULTILINE)
+    messages = [message for cell in cells for message in re.findall(r"`([^`]+)`", cell)]
+    parts = re.compile(r"\.\.\.|\b[A-Z]+\b|[`'\"(),:;=\[\]]|\d\S*")
+    pieces = [piece.strip() for message in messages for piece in parts.split(message)]
+    return [piece for piece in pieces if len(piece.split()) > 1 and piece not in texts]
+
+
+def test_messages_of_the_troubleshooting_page_are_those_of_the_package():
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    texts = said(ROOT / "bayestrans")
+    # The last table holds what Python and its installer say.
+    ours, _, _ = page.partition("## Python and JAX")
+    assert unsaid(ours, texts) == []
+    changed = ours.replace("there is no column", "there are no columns")
+    assert unsaid(changed, texts) == ["there are no columns"]
