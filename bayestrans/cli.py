@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from . import __version__
+from .ctrl_c import ctrl_c
 
 #: Commands about surveys; the others are about models.
 SURVEYS = ("surveys", "clean", "pair", "fetch")
@@ -20,7 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        status = _run(options)
+        with ctrl_c():
+            status = _run(options)
     # Faults of what the user gave, among them CatalogueError, PairsError, SpecError and
     # ModelFileError: one sentence, no traceback.
     except (OSError, FloatingPointError, ValueError) as error:

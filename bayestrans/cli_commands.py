@@ -15,6 +15,7 @@ from . import plot
 from .attribution import Importance
 from .calibration import describe
 from .catalogue import check_writable, read_pairs, read_table, star_ids, write_table
+from .ctrl_c import ctrl_c
 from .demo import demo
 from .diagnose import Diagnosis, diagnose
 from .evaluate import evaluate
@@ -135,7 +136,7 @@ def run_translate(options: argparse.Namespace) -> int:
     refuse_inputs(options.out, options.model, options.catalogue)
     posterior = load(options.model)
     try:
-        with workers(options.catalogue, options.workers):
+        with ctrl_c(), workers(options.catalogue, options.workers):
             found = translate_file(
                 posterior,
                 options.catalogue,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from astropy.table import Table
 
 import bayestrans as bt
 from bayestrans import cli, cli_commands
+from bayestrans.ctrl_c import ctrl_c
 from bayestrans.simulate import to_columns
 from bayestrans.tables import read_table, write_table
 
@@ -459,6 +462,60 @@ def test_ctrl_c_during_a_fit_leaves_nothing(given, tmp_path, capsys, monkeypatch
     assert cli.main([*arguments, "--out", str(tmp_path / "m.nc")]) == 130
     assert "stopped; nothing was written" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+class Dropping:
+    """What is interrupted where Python drops all errors, as in a callback of its collector."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+def drop() -> None:
+    thing = Dropping()
+    del thing
+    begun = time.monotonic()
+    while time.monotonic() < begun + 30:
+        time.sleep(0.01)
+
+
+def mistake() -> None:
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt:
+        raise ValueError("no such attribute") from None
+
+
+@pytest.fixture
+def default_answer() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
+
+
+@pytest.mark.usefixtures("default_answer")
+@pytest.mark.parametrize("library", [mistake, drop])
+def test_ctrl_c_that_a_library_mistakes_or_drops_still_stops(
+    given, tmp_path, capsys, monkeypatch, library
+):
+    monkeypatch.setattr(cli_commands, "fit", lambda *_, **__: library())
+    arguments = ["fit", given["train.csv"], "--spec", given["spec.toml"]]
+    hook = sys.unraisablehook
+    assert cli.main([*arguments, "--out", str(tmp_path / "m.nc")]) == 130
+    assert sys.unraisablehook is hook
+    told = capsys.readouterr().err
+    assert "stopped; nothing was written" in told
+    assert "ignored" not in told
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.SIG_DFL])
+def test_an_answer_to_ctrl_c_that_is_not_ours_stays(handler):
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        with ctrl_c():
+            assert signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_ctrl_c_during_a_translation_leaves_what_was_there(

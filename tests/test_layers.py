@@ -12,8 +12,8 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "bayestrans"
 LEVELS = (
-    "toml sentinels spec pairs scale network student populations simulate galaxy chains files sky "
-    "places maps",
+    "toml ctrl_c sentinels spec pairs scale network student populations simulate galaxy chains "
+    "files sky places maps",
     "regions calibration layout units arrow formats tables catalogue surveys model density "
     "neighbours baseline target predictive moments tarp gaps survey_files presets clean repeats "
     "joins match fetch parts thin summary shapley attribution combine",
