@@ -25,7 +25,7 @@ class Found:
             notes = json.loads(str(archive["notes"]))
             arrays = {name: archive[name] for name in archive.files if name != "notes"}
         self.costs: list[dict[str, Any]] = notes["costs"]
-        self.peak: float | None = notes["peak_MiB"]
+        self.peak = float(notes["peak_MiB"] or "nan")
         self.parts: dict[str, list[Scores]] = {}
         for label in dict.fromkeys(name.split("|")[0] for name in arrays):
             self.parts[label] = [
@@ -90,6 +90,15 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and np.isnan(value) else value
 
 
+def with_nan(value: Any) -> Any:
+    """Return what `plain` was given."""
+    if isinstance(value, dict):
+        return {key: with_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [with_nan(item) for item in value]
+    return float("nan") if value is None else value
+
+
 def _scores(rows: dict[str, Any], names: list[str], ours: str) -> list[str]:
     titles = ["method", "NLL", "energy", *(f"CRPS {n}" for n in names)]
     titles += [f"in {100 * v:.0f} %" for v in LEVELS] + ["off by %"]
@@ -120,7 +129,7 @@ def _costs(costs: dict[str, Any], ours: str) -> list[str]:
     unit = costs[ours]["cpu"] if ours in costs else 1.0
     lines = [_row(["method", "CPU seconds / ours", "peak memory (MiB)"]), "| --- | ---: | ---: |"]
     for method, cost in costs.items():
-        peak = "-" if cost["peak_MiB"] is None else f"{cost['peak_MiB']:.0f}"
+        peak = "-" if np.isnan(cost["peak_MiB"]) else f"{cost['peak_MiB']:.0f}"
         lines.append(_row([method, f"{cost['cpu'] / unit:.2f}", peak]))
     return lines
 

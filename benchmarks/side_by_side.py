@@ -3,7 +3,8 @@
 ``python benchmarks/side_by_side.py [--pairs NAME ...] [--methods NAME ...]`` trains each
 method on each split of each pair in a process of its own and keeps what it found in the
 folder ``--keep``; what is there already is not run again. Then it prints the tables and
-writes them as JSON and as Markdown. Real pairs are left out where ``--data`` lacks them.
+writes them as JSON and as Markdown. Real pairs are left out where ``--data`` lacks them;
+pairs of which nothing is kept stay as that JSON has them.
 
 ``BAYESTRANS_BDE_PYTHON`` names the Python of an environment with sklearn-contrib-bde.
 """
@@ -208,9 +209,11 @@ def main() -> None:
 
 def report(options: argparse.Namespace) -> None:
     """Print the tables of what has been run, and write them."""
-    from _tables import collect, page, plain
+    from _tables import collect, page, plain, with_nan
 
     results = {}
+    if options.json and options.json.exists():
+        results = with_nan(json.loads(options.json.read_text(encoding="utf-8")))
     for pair in options.pairs:
         files = {m: file_of(options.keep, pair, m) for m in options.methods}
         files = {m: path for m, path in files.items() if path.exists()}
@@ -218,6 +221,7 @@ def report(options: argparse.Namespace) -> None:
             pairs = pairs_of(pair, options.data)
             assert pairs is not None
             results[pair] = collect(files, pairs.spec.output_names, OURS)
+    results = {pair: results[pair] for pair in PAIRS if pair in results}
     text = page(results, OURS)
     print(text)
     if options.page:

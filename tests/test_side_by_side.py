@@ -18,6 +18,7 @@ from bayestrans.scale import Scaler
 SHIFT = np.array([30.0, 0.15])
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+DOCS = BENCHMARKS.parent / "docs"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -200,7 +201,7 @@ def test_tables_mark_ties_and_what_is_better(truth, tmp_path):
         notes = json.dumps({"costs": costs, "peak_MiB": 100.0})
         np.savez(files[method], notes=notes, **arrays)
     results = {"pair": _tables.collect(files, ("teff", "logg"), "ours")}
-    json.dumps(results)
+    kept = json.dumps(_tables.plain(results), allow_nan=False)
     against = results["pair"]["groups"]["random"]["bad"]["against_ours"]
     assert against["nll"]["mean"] == pytest.approx(1)
     assert against["energy"]["low"] > 0
@@ -212,6 +213,16 @@ def test_tables_mark_ties_and_what_is_better(truth, tmp_path):
     turned = _tables.page({"pair": _tables.collect(files, ("teff", "logg"), "bad")}, "bad")
     assert "✗" in next(line for line in turned.splitlines() if line.startswith("| ours"))
     assert "| ours | 1.00 | 100 |" in text
+    assert _tables.page(_tables.with_nan(json.loads(kept)), "ours") == text
+
+
+def test_the_tables_in_the_docs_are_those_of_the_numbers_beside_them():
+    import _tables
+    from side_by_side import OURS
+
+    kept = json.loads((DOCS / "side_by_side.json").read_text(encoding="utf-8"))
+    tables = (DOCS / "side_by_side_tables.md").read_text(encoding="utf-8")
+    assert _tables.page(_tables.with_nan(kept), OURS) == tables
 
 
 def test_splits_keep_stars_apart_and_regions_whole():
