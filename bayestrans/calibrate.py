@@ -25,6 +25,11 @@ Floats = NDArray[np.float64]
 
 #: Refits without regions see at most this many stars: they cost as much as the fit otherwise.
 MOST_STARS = 1000
+#: Stars of the random fifth to judge by: level and slope rest on them alone.
+FIFTH_STARS = 3000
+#: Prior standard deviation of level and slope then: among its own stars the fit is right to
+#: a few per cent, while the short chains of a refit can be wide by more.
+FIFTH_PRIOR = 0.03
 #: ``sparse`` begins where this share of the excess misses of held-out regions lies nearer.
 UNFLAGGED = 0.1
 #: At the latest where this share of random stars lies nearer: where a survey changes its
@@ -134,7 +139,7 @@ def _learn_block(
         learned = [learn_output(list(stars), parts) for stars in zip(*found, strict=True)]
         if many:
             fifth = Region("random fifth", "random", np.arange(len(pairs)) % 5 == 0)
-            stars = refits(len(pairs)).without(fifth, key)
+            stars = refits(len(pairs)).without(fifth, key, FIFTH_STARS)
             bar.update()
             learned = [_relearn(*one, s) for one, s in zip(learned, stars, strict=True)]
     return learned
@@ -168,10 +173,10 @@ def _relearn(parameters: Floats, judged: Judged, stars: HeldOut) -> tuple[Floats
     A refit to fewer is more uncertain among the training stars than the fit. The
     new stars take the place of the random parts, one half judged by the other.
     """
-    away = parameters[2:]
+    again = partial(learn, away=parameters[2:], prior=FIFTH_PRIOR)
     half = np.arange(len(stars.delta)) % 2 == 0
     before = compare(np.zeros(N_PARAMETERS), stars)
-    one, other = (compare(learn(stars, rows.astype(float), away), stars) for rows in (half, ~half))
+    one, other = (compare(again(stars, rows.astype(float)), stars) for rows in (half, ~half))
     after = [np.where(half, o, a) for a, o in zip(one, other, strict=True)]
     keep = ~judged.random
     new = {"before": before, "after": after}
@@ -181,7 +186,7 @@ def _relearn(parameters: Floats, judged: Judged, stars: HeldOut) -> tuple[Floats
     )
     score = np.concatenate([judged.score[keep], np.asarray(stars.score)])
     random = np.concatenate([judged.random[keep], np.ones(len(half), dtype=bool)])
-    return learn(stars, away=away), Judged(score, random, density, pit)
+    return again(stars), Judged(score, random, density, pit)
 
 
 def _thresholds(judged: list[Judged], doubling: float) -> tuple[float, float]:

@@ -28,8 +28,8 @@ ONSET = 1.0
 N_PARAMETERS = 4
 #: The score up to which all was tested where nothing was asked; model files hold finite numbers.
 EVERYWHERE = float(np.finfo(np.float64).max)
-#: Prior standard deviations of level and slope: with few stars the map stays the identity.
-PRIOR = np.array([0.1, 0.1])
+#: Prior standard deviation of level and slope: with few stars the map stays the identity.
+PRIOR = 0.1
 #: Rates of the exponential priors of growth and fade.
 RATES = np.array([1.0, 1.0])
 
@@ -165,11 +165,17 @@ def describe(report: dict[str, Any], thresholds: Floats) -> str:
     return "\n".join(lines)
 
 
-def learn(stars: HeldOut, weight: NDArray | None = None, away: Floats | None = None) -> Floats:
+def learn(
+    stars: HeldOut,
+    weight: NDArray | None = None,
+    away: Floats | None = None,
+    prior: float = PRIOR,
+) -> Floats:
     """Return one output's parameters: the maximum of weighted log density plus log prior.
 
     Stars are left out by a weight (n,) of zero, so that one program serves all
-    subsets. Growth and fade are learned unless they are given (``away``).
+    subsets. Growth and fade are learned unless they are given (``away``). ``prior`` is
+    the standard deviation of level and slope.
     """
     weights = np.ones(len(stars.delta)) if weight is None else weight
 
@@ -180,7 +186,7 @@ def learn(stars: HeldOut, weight: NDArray | None = None, away: Floats | None = N
 
     def objective(parameters: Floats) -> tuple[float, Floats]:
         with jax.enable_x64(True):
-            value, gradient = _objective(parameters, double, weights)
+            value, gradient = _objective(parameters, double, weights, prior)
             return float(value) / count, np.asarray(gradient) / count
 
     low, high = np.array([-1.0, -1.0, 0.0, 0.0]), np.array([1.0, 1.0, 100.0, 100.0])
@@ -240,9 +246,9 @@ def _log_density(parameters: jax.Array, stars: HeldOut) -> jax.Array:
 
 @jax.jit
 @jax.value_and_grad
-def _objective(parameters: jax.Array, stars: HeldOut, weight: jax.Array) -> jax.Array:
-    prior = 0.5 * jnp.sum((parameters[:2] / PRIOR) ** 2) + jnp.sum(RATES * parameters[2:])
-    return prior - (weight * _log_density(parameters, stars)).sum()
+def _objective(parameters: jax.Array, stars: HeldOut, weight: jax.Array, prior: float) -> jax.Array:
+    penalty = 0.5 * jnp.sum((parameters[:2] / prior) ** 2) + jnp.sum(RATES * parameters[2:])
+    return penalty - (weight * _log_density(parameters, stars)).sum()
 
 
 @jax.jit

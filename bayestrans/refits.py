@@ -96,16 +96,17 @@ class Refits:
         rest = (gaps, block, network, noise, method, target, constrain)
         return cls(pairs, points, data, size, *rest)
 
-    def without(self, part: Region, key: jax.Array) -> list[HeldOut]:
+    def without(self, part: Region, key: jax.Array, most: int = TEST_STARS) -> list[HeldOut]:
         """Return a region's stars under a refit without them, for each output of the block.
 
         Support and linear regression are those of all other stars, as they will
-        be for a star that the whole fit has not seen.
+        be for a star that the whole fit has not seen. Of more than ``most`` stars
+        that many are drawn.
         """
         rest = self.gaps.filled(self.pairs.take(np.flatnonzero(~part.rows)))
         rows = np.flatnonzero(part.rows)
-        if len(rows) > TEST_STARS:
-            rows = np.sort(np.random.default_rng(0).choice(rows, TEST_STARS, replace=False))
+        if len(rows) > most:
+            rows = np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
         test = self.pairs.take(rows)
         predictive = self._predict(part, test, key)
         scaler, test = self.gaps.scaler, self.gaps.filled(test)
