@@ -25,6 +25,7 @@ import jax
 import matplotlib.pyplot as plt
 import numpy as np
 from _survey_pairs import intrinsic
+from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter
 from translate import write_catalogue
 
 import bayestrans as bt
@@ -147,22 +148,31 @@ def tables(found: dict[str, dict[str, dict[str, float]]]) -> str:
 
 def draw(found: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
     """Draw CPU seconds and memory against what was varied, on logarithmic axes."""
-    figure, axes = plt.subplots(2, len(found), figsize=(2.2 * len(found), 4), layout="constrained")
+    size = (2.0 * len(found), 3.8)
+    figure, axes = plt.subplots(2, len(found), figsize=size, sharey="row", layout="constrained")
     for column, (title, costs) in enumerate(found.items()):
         values = np.array([int(v) for v in costs])
-        for row, (what, label) in enumerate(
-            (("cpu", "CPU time (s)"), ("MiB", "Peak memory (MiB)"))
-        ):
+        for row, (what, label) in enumerate(SHOWN.items()):
             axis, numbers = axes[row, column], [cost[what] for cost in costs.values()]
-            axis.loglog(values, numbers, "o-", color="C0", markersize=4)
+            axis.loglog(values, numbers, "o-", color="#0072b2", markersize=4)
             if len(costs) > 1:
                 text = f"last slope {slope(costs, what):.2f}"
                 axis.text(0.05, 0.9, text, transform=axis.transAxes, fontsize=8)
-            axis.set_ylim(min(numbers) / 2, max(numbers) * 4)
-            axis.set_xlabel(title, fontsize=8)
-            axis.tick_params(labelsize=7)
+            few = values[-1] < 1000  # numbers as they are, not powers of ten
+            axis.xaxis.set_major_locator(FixedLocator(values) if few else LogLocator())
+            if few:
+                axis.xaxis.set_major_formatter("{x:g}")
+            axis.xaxis.set_minor_formatter(NullFormatter())
+            axis.tick_params(labelsize=7, which="both", direction="in", top=True, right=True)
+            if row == 1:
+                axis.set_xlabel(title, fontsize=8)
             if column == 0:
                 axis.set_ylabel(label, fontsize=8)
+                axis.yaxis.set_major_formatter("{x:g}")
+                axis.yaxis.set_minor_formatter(NullFormatter())
+    for row, what in enumerate(SHOWN):
+        numbers = [cost[what] for costs in found.values() for cost in costs.values()]
+        axes[row, 0].set_ylim(10 ** np.floor(np.log10(min(numbers))), 3 * max(numbers))
     figure.savefig(path, dpi=150)
     plt.close(figure)
 

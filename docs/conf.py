@@ -15,7 +15,7 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
 ]
-exclude_patterns = ["_build", "side_by_side_tables.md"]  # included in a page
+exclude_patterns = ["_build", "side_by_side_tables.md", "growth_table.md"]  # included in pages
 default_role = "py:obj"  # `Spec` in a docstring links to it where it can
 
 myst_enable_extensions = ["amsmath", "dollarmath"]
