@@ -96,7 +96,7 @@ def test_laplace_limit_of_many_stars_finds_the_true_line():
 
 #: 2000 and 5e-4, the default of MCLMC, for what the docs say.
 NUTS_STARS = int(os.environ.get("BAYESTRANS_NUTS_STARS", "600"))
-NUTS_VARIANCE = float(os.environ.get("BAYESTRANS_NUTS_VARIANCE", "1e-4"))
+NUTS_VARIANCE = float(os.environ.get("BAYESTRANS_NUTS_VARIANCE", "1e-5"))
 
 
 @pytest.mark.slow
@@ -112,7 +112,7 @@ def test_mclmc_agrees_with_nuts_in_function_space():
     )
     options = {"network": bt.Network((32,)), "progress": False, "calibrate": False}
     nuts = bt.fit(pairs, method=bt.NUTS(chains=4, warmup=150, draws=450), seed=1, **options)
-    # At 1,000 stars the default steps just miss the 15 % in the spread.
+    # With few stars the tuned step scatters, and one that is too long widens the spreads.
     method = bt.MCLMC(draws=1000, steps=30_000, energy_variance=NUTS_VARIANCE)
     mclmc = bt.fit(pairs, method=method, seed=2, **options)
     a, b = (p.predict(pairs.take(np.arange(200)), kind="mean")[..., 0] for p in (nuts, mclmc))
