@@ -29,9 +29,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"bayestrans {options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"\nbayestrans {options.command}: stopped; nothing was written", file=sys.stderr)
+        print(f"\nbayestrans {options.command}: stopped; {_left(options)}", file=sys.stderr)
         return 130
     return int(status)
+
+
+def _left(options: argparse.Namespace) -> str:
+    """Say what a command that was stopped has left behind."""
+    if options.command == "translate":
+        from .parts import interrupted
+
+        if interrupted(options.out):
+            return "go on with --resume, or begin anew with --overwrite"
+    return "nothing was written"
 
 
 def _run(options: argparse.Namespace) -> int:

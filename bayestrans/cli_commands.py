@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from . import plot
 from .attribution import Importance
 from .calibration import describe
 from .catalogue import check_writable, read_pairs, read_table, star_ids, write_table
-from .ctrl_c import ctrl_c
 from .demo import demo
 from .diagnose import Diagnosis, diagnose
 from .evaluate import evaluate
@@ -29,7 +27,6 @@ from .mclmc import MCLMC
 from .merged import summary
 from .network import Network
 from .pairs import Pairs
-from .parts import interrupted
 from .plan import Plan, PlanError
 from .plot_diagnose import pictures
 from .posterior import Posterior
@@ -135,25 +132,18 @@ def run_translate(options: argparse.Namespace) -> int:
     """Translate a catalogue into a file and say how its stars are covered."""
     refuse_inputs(options.out, options.model, options.catalogue)
     posterior = load(options.model)
-    try:
-        with ctrl_c(), workers(options.catalogue, options.workers):
-            found = translate_file(
-                posterior,
-                options.catalogue,
-                options.out,
-                overwrite=options.overwrite,
-                resume=options.resume,
-                draws=options.draws,
-                seed=options.seed,
-                strict=options.strict,
-                progress=not options.quiet,
-            )
-    except KeyboardInterrupt:
-        if not interrupted(options.out):
-            raise
-        remedy = "go on with --resume, or begin anew with --overwrite"
-        print(f"\nbayestrans translate: stopped; {remedy}", file=sys.stderr)
-        return 130
+    with workers(options.catalogue, options.workers):
+        found = translate_file(
+            posterior,
+            options.catalogue,
+            options.out,
+            overwrite=options.overwrite,
+            resume=options.resume,
+            draws=options.draws,
+            seed=options.seed,
+            strict=options.strict,
+            progress=not options.quiet,
+        )
     print(f"wrote {found.stars} stars to {found.path}")
     for name, count in found.classes.items():
         print(f"  {name:8s}{count:10d}  ({100 * count / max(1, found.stars):.1f} %)")
