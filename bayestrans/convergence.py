@@ -18,14 +18,14 @@ Floats = NDArray[np.float64]
 #: Above these, or below, a run earns a warning.
 RHAT_LIMIT = 1.1
 ESS_LIMIT = 100
-ENERGY_LIMIT = 0.05
+ENERGY_LIMIT = 1e-4
 STEP_LIMIT = 1e-3
 BFMI_LIMIT = 0.3
 #: Share of the predictive variance that is between chains at one probe star in ten.
 MODES_LIMIT = 0.05
 
 #: Beyond these a run is not to be used.
-ENERGY_TOO_MUCH = 0.5
+ENERGY_TOO_MUCH = 0.05
 MODES_TOO_MUCH = 0.25
 DIVERGING_TOO_MUCH = 0.01
 

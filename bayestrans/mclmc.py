@@ -34,6 +34,13 @@ from .target import Target
 PIECES = 10
 #: Momentum length in units of the posterior's root-sum-square spread (docs/design.md).
 LENGTH_FACTOR = 4.0
+#: A run does not end as converged while its energy error varies by more than this many times
+#: what was asked.
+EXCESS = 2.0
+#: What refits ask for, whose chains are short.
+REFIT_VARIANCE = 5e-4
+#: The variance of the energy error goes at least with this power of the step.
+ENERGY_POWER = 6.0
 
 
 LogDensity = Callable[[jax.Array, Any], jax.Array]
@@ -58,7 +65,8 @@ class MCLMC:
     nine tenths of them.
 
     Robnik et al. (2023, JMLR 24, 311); Sommer et al. (2025, arXiv 2502.06335).
-    The sampler is unadjusted: its bias is held down by ``energy_variance``.
+    The sampler is unadjusted: its bias is held down by ``energy_variance``, to
+    which the step is corrected after each round.
 
     Parameters
     ----------
@@ -83,7 +91,8 @@ class MCLMC:
         Steps with which the step size is tuned, at the warm start and again
         after the burn-in.
     energy_variance : float
-        Variance of the energy error per dimension that the step size is tuned to.
+        Variance of the energy error per dimension that the step size is tuned to. No
+        run ends as converged with more than twice as much.
     """
 
     chains: int = 4
@@ -94,7 +103,7 @@ class MCLMC:
     time_budget: float = 600.0
     warm_steps: int = 1500
     tune_steps: int = 400
-    energy_variance: float = 5e-4
+    energy_variance: float = 1e-5
 
     def __post_init__(self) -> None:
         counts = {"chains": self.chains, "draws": self.draws}
@@ -107,7 +116,10 @@ class MCLMC:
             raise ValueError("MCLMC needs at least 4 draws a chain and max_steps of at least draws")
 
     def refit(self) -> MCLMC:
-        """Return two short chains of fixed length."""
+        """Return two short chains of fixed length.
+
+        So few steps gain more from being long than the bias of long ones costs.
+        """
         draws = min(25, self.draws)
         return replace(
             self,
@@ -116,6 +128,7 @@ class MCLMC:
             steps=max(draws, min(600, self.steps or self.max_steps)),
             warm_steps=min(600, self.warm_steps),
             tune_steps=min(150, self.tune_steps),
+            energy_variance=max(REFIT_VARIANCE, self.energy_variance),
         )
 
     def run(self, target: Target, key: jax.Array, *, label: str, progress: bool) -> Run:
@@ -125,51 +138,66 @@ class MCLMC:
         begun = time.perf_counter()
         starts = warm_starts(target, start_key, count=self.chains, steps=self.warm_steps, **options)
         settle, piece = _programs(self, target.log_density)
-        root = math.sqrt(target.dim)
-        chains = _tuned(settle, _at_rest(starts, run_key), target, root, 0.25 * root)
-        thins, ended = self._rounds(), ""
-        rhat, thin = float("nan"), 0
-        for number, thin in enumerate(thins):
+        burn_in, *thins = self._rounds()
+        chains = _at_rest(starts, run_key)
+        chains = self._burnt_in(settle, piece, target, chains, burn_in, **options)
+        ceiling = float(chains.step_size[0])
+        for number, thin in enumerate(thins, start=1):
             round_begun = time.perf_counter()
             chains, positions, energy = self._round(piece, target, chains, thin, number, **options)
-            if number == 0:  # the burn-in sets the scale of everything after it
-                spread = math.sqrt(float(positions.reshape(-1, target.dim).var(axis=0).sum()))
-                step = float(chains.step_size[0])
-                chains = _tuned(settle, chains, target, LENGTH_FACTOR * spread, step)
-                continue
             rhat = function_rhat(target, positions)
+            excess = robust_variance(energy) / (target.dim * self.energy_variance)
             now = time.perf_counter()
             planned = now - begun + 2.0 * (now - round_begun)
-            ended = self._ended(rhat, thin == thins[-1], planned)
+            ended = self._ended(rhat, excess, number == len(thins), planned)
             if ended:
                 break
+            chains, ceiling = _corrected(chains, excess, ceiling)
         stats = {"log_density": log_densities(target, positions), "energy_error": energy}
         tuning = {
             "step_size": float(chains.step_size[0]),
             "length": float(chains.length[0]),
             "steps": thin * self.draws,
             "rhat_90": rhat,
-            "energy_variance": robust_variance(energy) / target.dim,
+            "energy_variance": excess * self.energy_variance,
             "ended": ended,
             "warm_steps": self.warm_steps,
         }
         return Run(np.asarray(positions), stats, tuning)
 
+    def _burnt_in(
+        self,
+        settle: PerChain,
+        piece: PerChain,
+        target: Target,
+        chains: _Chain,
+        thin: int,
+        **options: Any,
+    ) -> _Chain:
+        """Return chains whose momentum length and step fit where the burn-in brought them."""
+        root = math.sqrt(target.dim)
+        chains = _tuned(settle, chains, target, root, 0.25 * root)
+        chains, positions, _ = self._round(piece, target, chains, thin, 0, **options)
+        spread = math.sqrt(float(positions.reshape(-1, target.dim).var(axis=0).sum()))
+        step = float(chains.step_size[0])
+        return _tuned(settle, chains, target, LENGTH_FACTOR * spread, step)
+
     def _rounds(self) -> list[int]:
         """Return the thinning of the burn-in and of each round after it."""
         if self.steps is not None:
             last = self.steps // self.draws
-            return [max(1, min(last, 1000 // self.draws), last // 4), last]
+            eighth = max(1, last // 8)
+            return [eighth, eighth, last]
         first = max(1, 1000 // self.draws)
         rounds = [first, 2 * first]
         while 2 * rounds[-1] * self.draws <= self.max_steps:
             rounds.append(2 * rounds[-1])
         return rounds
 
-    def _ended(self, rhat: float, last: bool, planned: float) -> str:
+    def _ended(self, rhat: float, excess: float, last: bool, planned: float) -> str:
         if self.steps is not None:
-            return "steps"
-        if rhat <= self.target_rhat:
+            return "steps" if last else ""
+        if rhat <= self.target_rhat and excess <= EXCESS:
             return "converged"
         if last:
             return "max_steps"
@@ -281,6 +309,23 @@ def _tuned(
     )
     chains = settle(chains, target.data)
     return chains._replace(step_size=jnp.full(count, jnp.median(chains.step_size), dtype))
+
+
+def _corrected(chains: _Chain, excess: float, ceiling: float) -> tuple[_Chain, float]:
+    """Return chains with a better step, and the shortest step known to be too long.
+
+    The few steps of the tuning can leave the energy error varying tens of times
+    what was asked for; ``excess`` is how many times, over a whole round. A step
+    is made longer only towards what the tuning found: a little beyond a good one can
+    lie one that is unstable.
+    """
+    step = float(chains.step_size[0])
+    wanted = step * max(excess, 1e-3) ** (-1.0 / ENERGY_POWER)
+    if excess > EXCESS:
+        ceiling, step = min(ceiling, step), max(wanted, 0.5 * step)
+    elif excess < 1.0 / EXCESS:
+        step = min(wanted, math.sqrt(step * ceiling))
+    return chains._replace(step_size=jnp.full_like(chains.step_size, step)), ceiling
 
 
 def function_rhat(target: Target, positions: jax.Array) -> float:

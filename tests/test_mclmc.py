@@ -1,0 +1,73 @@
+"""How MCLMC keeps its step to the energy error that it was asked for."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import bayestrans as bt
+from bayestrans import mclmc
+from bayestrans.target import Target
+
+#: Standard deviations of a normal posterior: a few stiff directions, and many others.
+SPREADS = np.concatenate([np.full(10, 0.1), np.linspace(0.5, 1.5, 50)]).astype(np.float32)
+
+
+def _log_density(position, data):
+    return -0.5 * jnp.sum((position / data) ** 2)
+
+
+def _probe(position, data):
+    return position[:20, None]
+
+
+def normal_target() -> Target:
+    """Return a normal posterior whose data are its spreads."""
+    return Target(_log_density, lambda p: {"p": p}, _probe, jnp.array(SPREADS), len(SPREADS))
+
+
+@pytest.fixture
+def tuned_too_long(monkeypatch):
+    """Make the tuning end at steps several times too long."""
+    tuned = mclmc._tuned
+
+    def longer(*args):
+        chains = tuned(*args)
+        return chains._replace(step_size=2.0 * chains.step_size)
+
+    monkeypatch.setattr(mclmc, "_tuned", longer)
+
+
+@pytest.mark.parametrize("options", [{"steps": 16_000}, {"max_steps": 64_000}])
+def test_a_step_that_was_tuned_too_long_is_mended(tuned_too_long, options):
+    method = bt.MCLMC(**options)
+    run = method.run(normal_target(), jax.random.key(1), label="", progress=False)
+    print(run.tuning)
+    assert run.tuning["energy_variance"] < mclmc.EXCESS * method.energy_variance
+    spread = np.sqrt((run.positions**2).mean(axis=(0, 1)))
+    np.testing.assert_allclose(spread, SPREADS, rtol=0.15)
+
+
+@pytest.mark.parametrize(
+    ("excess", "ceiling", "wanted", "limit"),
+    [
+        (1.9, 0.3, 0.2, 0.3),  # as asked for
+        (0.6, 0.3, 0.2, 0.3),
+        (64.0, 0.3, 0.1, 0.2),  # the variance goes with the sixth power
+        (1e9, 0.3, 0.1, 0.2),  # at most halved
+        (1e9, 0.1, 0.1, 0.1),
+        (0.0, 0.45, 0.3, 0.45),  # longer, halfway to what was too long
+        (0.0, 0.2, 0.2, 0.2),  # not beyond what the tuning found
+        (1 / 64, math.inf, 0.4, math.inf),
+    ],
+)
+def test_a_step_follows_the_energy_error_of_its_round(excess, ceiling, wanted, limit):
+    nothing = jnp.zeros(3)
+    chains = mclmc._Chain(None, jax.random.split(jax.random.key(0), 3), nothing, nothing + 0.2)
+    chains, ceiling = mclmc._corrected(chains, excess, ceiling)
+    np.testing.assert_allclose(chains.step_size, wanted, rtol=1e-6)
+    assert ceiling == pytest.approx(limit)
