@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     one = _command(commands, "demo", "do the main job on simulated surveys")
     one.add_argument("--out", default="demo", help="folder (default: demo)")
     one.add_argument("--stars", type=int, default=3000, metavar="N", help="common stars (3000)")
-    one.add_argument("--steps", type=int, help="steps of each chain (default: what 60 s allow)")
+    one.add_argument("--steps", type=int, help="steps of each chain (default: what two minutes allow)")
     one.add_argument("--seed", type=int, default=1)
     one.add_argument("--overwrite", action="store_true", help="replace an earlier demo")
     one.add_argument("--quiet", action="store_true", help="no progress bars")

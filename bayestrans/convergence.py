@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 RHAT_LIMIT = 1.1
 ESS_LIMIT = 100
 ENERGY_LIMIT = 1e-4
-STEP_LIMIT = 1e-3
+STEP_LIMIT = 1e-5
 BFMI_LIMIT = 0.3
 #: Share of the predictive variance that is between chains at one probe star in ten.
 MODES_LIMIT = 0.05

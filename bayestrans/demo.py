@@ -67,7 +67,7 @@ def demo(
     n_common, n_catalogue : int
         Common stars, of which a fifth is held out, and stars to translate.
     method : MCLMC
-        By default with a time budget of 60 s for each network.
+        By default with a time budget of two minutes for each network.
     seed : int
     overwrite : bool
         Replace what an earlier demo left in the folder.
@@ -91,7 +91,7 @@ def demo(
     write_table(Table(to_columns(pair)), folder / "pairs.csv", overwrite=True)
     write_text(folder / "spec.toml", pair.spec.to_toml())
     train, test = pair.pairs.split(0.2, seed=seed)
-    method = method or MCLMC(time_budget=60.0)
+    method = method or MCLMC(time_budget=120.0)
     posterior = fit(train, method=method, seed=seed, progress=progress)
     posterior.save(folder / "model.nc", overwrite=True)
     evaluation = evaluate(posterior, test)
