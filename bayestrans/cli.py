@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from . import __version__
 from .ctrl_c import ctrl_c
 
-#: Commands about surveys; the others are about models.
+#: Commands about surveys, and about several models; the others are about one model.
 SURVEYS = ("surveys", "clean", "pair", "fetch")
+CONSISTENCY = ("round-trip", "chain")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,10 +47,11 @@ def _left(options: argparse.Namespace) -> str:
 
 def _run(options: argparse.Namespace) -> int:
     # Only now, because the libraries take seconds to import: help must not.
-    from . import cli_commands, cli_surveys
+    from . import cli_commands, cli_consistency, cli_surveys
 
-    module = cli_surveys if options.command in SURVEYS else cli_commands
-    status: int = getattr(module, f"run_{options.command}")(options)
+    others = dict.fromkeys(SURVEYS, cli_surveys) | dict.fromkeys(CONSISTENCY, cli_consistency)
+    module = others.get(options.command, cli_commands)
+    status: int = getattr(module, f"run_{options.command.replace('-', '_')}")(options)
     return status
 
 
@@ -64,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_fit(commands)
     _add_translate(commands)
     _add_homogenise(commands)
+    _add_consistency(commands)
 
     one = _command(commands, "evaluate", "score a model on stars it has not seen")
     one.add_argument("model", help="model file (.nc)")
@@ -96,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     one = _command(commands, "demo", "do the main job on simulated surveys")
     one.add_argument("--out", default="demo", help="folder (default: demo)")
     one.add_argument("--stars", type=int, default=3000, metavar="N", help="common stars (3000)")
-    one.add_argument("--steps", type=int, help="steps of each chain (default: what two minutes allow)")
+    one.add_argument("--steps", type=int, help="steps of each chain (default: what 120 s allow)")
     one.add_argument("--seed", type=int, default=1)
     one.add_argument("--overwrite", action="store_true", help="replace an earlier demo")
     one.add_argument("--quiet", action="store_true", help="no progress bars")
@@ -245,6 +248,23 @@ def _add_homogenise(commands: argparse._SubParsersAction) -> None:
     one.add_argument("--out", help="catalogue to write (default: what the plan says)")
     one.add_argument("--overwrite", action="store_true", help="replace an existing output")
     one.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+def _add_consistency(commands: argparse._SubParsersAction) -> None:
+    trip = _command(commands, "round-trip", "translate to another survey and back, and compare")
+    trip.add_argument("there", help="model from A to B (.nc)")
+    trip.add_argument("back", help="model from B to A (.nc)")
+    chain = _command(commands, "chain", "translate by way of a third survey, and compare")
+    chain.add_argument("first", help="model from A to B (.nc)")
+    chain.add_argument("second", help="model from B to C (.nc)")
+    chain.add_argument("direct", help="model from A to C (.nc)")
+    for one in (trip, chain):
+        one.add_argument("catalogue", help="table of stars of survey A")
+        one.add_argument("--stars", type=int, default=2000, metavar="N", help="at random (2000)")
+        one.add_argument("--draws", type=int, default=16, help="ways of each star (default: 16)")
+        one.add_argument("--seed", type=int, default=0)
+        one.add_argument("--out", help="folder for the table and the picture")
+        one.add_argument("--overwrite", action="store_true", help="replace what is there")
 
 
 def _add_importance(one: argparse.ArgumentParser) -> None:

@@ -105,6 +105,7 @@ def main() -> None:
     parser.add_argument("--stars", type=int, default=4000)
     parser.add_argument("--seconds", type=float, default=60.0, help="time budget of MCLMC")
     parser.add_argument("--nuts", action="store_true", help="also NUTS, which takes long")
+    parser.add_argument("--depth", type=int, default=8, help="deepest trees of NUTS")
     options = parser.parse_args()
     machine = platform.processor() or platform.machine()
     print(f"{os.cpu_count()} cores, {machine}, jax {jax.__version__}")
@@ -145,7 +146,7 @@ def main() -> None:
 
     methods = {"MCLMC": bt.MCLMC(time_budget=options.seconds)}
     if options.nuts:
-        methods["NUTS"] = bt.NUTS(chains=4, warmup=200, draws=200, max_tree_depth=8)
+        methods["NUTS"] = bt.NUTS(chains=4, warmup=200, draws=200, max_tree_depth=options.depth)
     for name, method in methods.items():
         begun = time.perf_counter()
         posterior = bt.fit(train, method=method, seed=1, calibrate=False, progress=False)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 import bayestrans as bt
-from bayestrans import plot
+from bayestrans import cli, plot
 from bayestrans.consistency import chain, round_trip
 
 STARS, DRAWS = 1500, 8
@@ -273,3 +273,41 @@ def test_a_quantity_without_values_leaves_its_panel_empty(trip):
     gone[:, :, 1] = np.nan
     figure = plot.round_trip(trip._replace(difference=gone, z=gone))
     assert [text.get_text() for text in figure.axes[2].texts] == ["no values"]
+
+
+@pytest.fixture(scope="module")
+def on_disk(tmp_path_factory, there, back, stars):
+    """Return a folder with models of two and three surveys, and a catalogue of A."""
+    folder = tmp_path_factory.mktemp("files")
+    models = {"ab": there, "ba": back}
+    models |= {"am": linear.model("a", "b"), "mb": linear.model("b", "base")}
+    for name, model in models.items():
+        model.save(folder / f"{name}.nc")
+    columns = {item.column: x for item, x in zip(there.spec.inputs, stars.x.T, strict=True)}
+    columns |= {item.error: np.full(len(stars), np.nan) for item in there.spec.inputs}
+    Table(columns).write(folder / "a.csv")
+    return folder
+
+
+def command(folder, *arguments: str) -> int:
+    return cli.main([str(folder / a) if "." in a else a for a in arguments])
+
+
+def test_the_command_says_what_the_function_says(on_disk, there, back, tmp_path, capsys):
+    ways = ["--draws", "4", "--stars", "99999", "--seed", "3", "--out", str(tmp_path / "out")]
+    assert command(on_disk, "round-trip", "ab.nc", "ba.nc", "a.csv", *ways) == 0
+    found = round_trip(there, back, on_disk / "a.csv", draws=4, seed=3)
+    assert capsys.readouterr().out == f"{found}\n"
+    table = Table.read(tmp_path / "out" / "round_trip.csv")
+    np.testing.assert_allclose(table["bias"], found.table()["bias"], rtol=1e-12)
+    assert (tmp_path / "out" / "round_trip.png").read_bytes().startswith(b"\x89PNG")
+    assert command(on_disk, "round-trip", "ab.nc", "ba.nc", "a.csv", *ways) == 2
+    assert "overwrite" in capsys.readouterr().err
+
+
+def test_the_command_takes_some_of_the_stars(on_disk, capsys):
+    arguments = ["chain", "am.nc", "mb.nc", "ab.nc", "a.csv", "--draws", "3", "--stars", "200"]
+    assert command(on_disk, *arguments) == 0
+    assert "; 200 stars, 3 draws of each" in capsys.readouterr().out
+    assert command(on_disk, *arguments[:-1], "0") == 2
+    assert "give at least 1" in capsys.readouterr().err

@@ -22,7 +22,7 @@ LEVELS = (
     "infer support diagnose evaluate importance translate consistency",
     "homogenise plot plot_consistency plot_diagnose plot_importance plot_maps plot_residuals "
     "plot_star plot_style plot_support report report_page report_scores report_sections "
-    "report_verdicts cli cli_commands cli_surveys demo "
+    "report_verdicts cli cli_commands cli_consistency cli_surveys demo "
     "__main__ "
     "__init__",
 )
