@@ -1,4 +1,4 @@
-"""Three rivals, behind one signature: training stars, stars to predict and a seed.
+"""Two rivals, behind one signature: training stars, stars to predict and a seed.
 
 Each returns a `Prediction` of what survey B would measure, in the units of the
 spec. As in the package, intrinsic outputs share what they see, and an extrinsic
@@ -30,10 +30,6 @@ Loss = Callable[[Any, jax.Array, jax.Array], jax.Array]
 
 #: Draws from each predictive.
 DRAWS = 1000
-
-#: Planes in which the reference counts training stars, and cells along each axis.
-PLANES = (("teff", "logg"), ("fe_h", "mg_fe"))
-CELLS = 30
 
 #: Stars on which the Gaussian processes learn their length scales, which is
 #: what costs most, and stars that they are then conditioned on.
@@ -116,10 +112,6 @@ class Plan(NamedTuple):
 #: starts small: a scatter that starts far off can leave a member stuck at a poor mean.
 DEEP_ENSEMBLE = Plan(blocks=1, batch=128, rate=3e-3, decay=1.0, clip=GRADIENT_NORM, last_gain=0.1)
 
-#: The recipe of Thomas et al. (2024) with narrower layers than theirs. A rate three
-#: times as high changed the intrinsic scores by 3 % at most (seed 7).
-REFERENCE = Plan()
-
 
 def deep_ensemble(
     train: bt.Pairs,
@@ -194,57 +186,6 @@ def gaussian_process(
     return Prediction(sample, mean, log_density=normal_log_density(test, mean, sd))
 
 
-def reference(
-    train: bt.Pairs, test: bt.Pairs, seed: int, *, plan: Plan = REFERENCE, draws: int = DRAWS
-) -> Prediction:
-    """The recipe of SpectroTranslator (Thomas et al. 2024, A&A 690, A54), from its description.
-
-    Residual networks from standardised inputs, without their errors, to
-    standardised outputs (not corrections), trained with the mean absolute
-    error. The prediction is the ensemble's mean and the error its standard
-    deviation, taken as a Gaussian: the recipe has no scatter, and so nothing of
-    B's errors either. Layers are narrower than in the original.
-    """
-    x_centre, x_scale = train.x.mean(axis=0), train.x.std(axis=0)
-    y_centre, y_scale = np.nanmean(train.y, axis=0), np.nanstd(train.y, axis=0)
-    z, at = ((p.x - x_centre) / x_scale for p in (train, test))
-    target = (train.y - y_centre) / y_scale
-    mean, spread = np.empty(test.y.shape), np.empty(test.y.shape)
-    for block, key in _keyed_blocks(train.spec, seed):
-        inputs, outputs = list(block.inputs), list(block.outputs)
-        weights = _train(_absolute_loss, z[:, inputs], target[:, outputs], len(outputs), plan, key)
-        members = np.asarray(_predict(weights, at[:, inputs]), dtype=np.float64)
-        mean[:, outputs] = members.mean(axis=0)
-        spread[:, outputs] = members.std(axis=0, ddof=1)
-    noise = np.random.default_rng(seed).standard_normal((draws, *mean.shape))
-    sample = y_centre + y_scale * (mean + spread * noise)
-    return Prediction(sample, y_centre + y_scale * mean, populated(train, test.x))
-
-
-def populated(train: bt.Pairs, x: Floats) -> NDArray[np.bool_]:
-    """Return which stars ``x`` (N, D) share their cell of each plane with a training star.
-
-    Cells divide the range of the training stars; beyond it there are none. A
-    plane of which the spec lacks an input is left out.
-    """
-    trusted = np.ones(len(x), dtype=bool)
-    names = train.spec.input_names
-    for plane in PLANES:
-        if not set(plane) <= set(names):
-            continue
-        first, second = (names.index(name) for name in plane)
-        counts, *edges = np.histogram2d(train.x[:, first], train.x[:, second], bins=CELLS)
-        cells = []
-        for edge, values in zip(edges, (x[:, first], x[:, second]), strict=True):
-            cell = np.searchsorted(edge, values, side="right") - 1
-            # The last cell has its upper edge too, as in the histogram.
-            cell[values == edge[-1]] = CELLS - 1
-            trusted &= (cell >= 0) & (cell < CELLS)
-            cells.append(np.clip(cell, 0, CELLS - 1))
-        trusted &= counts[cells[0], cells[1]] > 0
-    return trusted
-
-
 def _keyed_blocks(spec: bt.Spec, seed: int) -> list[tuple[Any, jax.Array]]:
     """Return the blocks of outputs, each with a random key of its own."""
     keys = jax.random.split(jax.random.key(seed), len(spec.blocks))
@@ -305,12 +246,6 @@ def _gaussian_loss(weights: Any, z: jax.Array, target: jax.Array) -> jax.Array:
     seen = jnp.isfinite(target)
     residual = (jnp.where(seen, target, 0.0) - location) * jnp.exp(-log_scatter)
     return jnp.mean(log_scatter + 0.5 * residual**2, where=seen)
-
-
-def _absolute_loss(weights: Any, z: jax.Array, target: jax.Array) -> jax.Array:
-    """Mean absolute error, over the outputs that are not NaN."""
-    seen = jnp.isfinite(target)
-    return jnp.mean(jnp.abs(jnp.where(seen, target, 0.0) - _apply(weights, z)), where=seen)
 
 
 def _predict(weights: Any, z: Floats) -> jax.Array:

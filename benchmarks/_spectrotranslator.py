@@ -5,7 +5,8 @@ of a block is weight-normalised (Salimans & Kingma 2016) and rectified, with hal
 inputs dropped in training from 256 units on. The scaled input is added to the scaled
 output. Mean absolute error, Adam at three learning rates, each until the loss of a fifth
 of the stars has stopped falling; ten such networks, of whose predictions the two extremes
-are dropped. Extrinsic quantities have networks of their own.
+are dropped. Extrinsic quantities have networks of their own. Its flag: is there a training
+star in the same cell of two planes of inputs?
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from _rivals import DRAWS, Floats, Prediction, normal_log_density
+from numpy.typing import NDArray
 
 import bayestrans as bt
 from bayestrans.chains import PerChain
@@ -32,6 +34,10 @@ DROPPED_FROM = 256
 
 #: Networks, of which the highest and lowest prediction are dropped.
 MEMBERS = 10
+
+#: Planes in which the flag counts training stars, and cells along each axis.
+PLANES = (("teff", "logg"), ("fe_h", "mg_fe"))
+CELLS = 30
 
 RATES = (1e-3, 1e-4, 1e-5)
 VALIDATION = 0.2
@@ -79,11 +85,38 @@ def spectrotranslator(
         scatter[:, outputs] = np.sqrt(np.mean(np.asarray(held) ** 2, axis=(0, 1)))
     mean, spread, scatter = y_centre + y_scale * mean, y_scale * spread, y_scale * scatter
     noise = np.random.default_rng(seed).standard_normal((DRAWS, *mean.shape))
+    trusted = populated(train, test.x)
     found = {"": spread, " + scatter": np.hypot(spread, scatter)}
     return {
-        label: Prediction(mean + sd * noise, mean, log_density=normal_log_density(test, mean, sd))
+        label: Prediction(
+            mean + sd * noise, mean, trusted, log_density=normal_log_density(test, mean, sd)
+        )
         for label, sd in found.items()
     }
+
+
+def populated(train: bt.Pairs, x: Floats) -> NDArray[np.bool_]:
+    """Return which stars ``x`` (N, D) share their cell of each plane with a training star.
+
+    Cells divide the range of the training stars; beyond it there are none. A
+    plane of which the spec lacks an input is left out.
+    """
+    trusted = np.ones(len(x), dtype=bool)
+    names = train.spec.input_names
+    for plane in PLANES:
+        if not set(plane) <= set(names):
+            continue
+        first, second = (names.index(name) for name in plane)
+        counts, *edges = np.histogram2d(train.x[:, first], train.x[:, second], bins=CELLS)
+        cells = []
+        for edge, values in zip(edges, (x[:, first], x[:, second]), strict=True):
+            cell = np.searchsorted(edge, values, side="right") - 1
+            # The last cell has its upper edge too, as in the histogram.
+            cell[values == edge[-1]] = CELLS - 1
+            trusted &= (cell >= 0) & (cell < CELLS)
+            cells.append(np.clip(cell, 0, CELLS - 1))
+        trusted &= counts[cells[0], cells[1]] > 0
+    return trusted
 
 
 def _log_errors(scaler: Scaler, pairs: bt.Pairs, inputs: tuple[int, ...]) -> Floats:

@@ -32,6 +32,7 @@ def load(name: str) -> ModuleType:
 
 
 rivals = load("_rivals")
+recipe = load("_spectrotranslator")
 load("_scores")
 load("_tables")
 metal_poor = load("metal_poor")
@@ -40,7 +41,6 @@ SMALL = {"members": 3, "width": 16, "epochs": 60, "batch": 64, "patience": 20, "
 FAST = {
     "deep_ensemble": {"plan": rivals.DEEP_ENSEMBLE._replace(**SMALL, decay=0.0)},
     "gaussian_process": {"kernel_stars": 40, "process_stars": 150},
-    "reference": {"plan": rivals.REFERENCE._replace(**SMALL, blocks=1)},
 }
 
 
@@ -130,19 +130,23 @@ def test_flag_on_a_diagonal_of_cells():
         (30.1, 29.5, 0.0, 0.0): False,  # beyond the range
         (-0.1, 0.5, 0.0, 0.0): False,
     }
-    flags = rivals.populated(train, np.array(list(stars)))
+    flags = recipe.populated(train, np.array(list(stars)))
     assert flags.tolist() == list(stars.values())
 
 
 def test_flag_needs_both_inputs_of_a_plane(linear):
     train = make_pairs(linear[0].x, linear[0].y, ("teff", "fe_h", "rv"))
-    assert rivals.populated(train, 1e6 + linear[1].x).all()
+    assert recipe.populated(train, 1e6 + linear[1].x).all()
 
 
-def test_reference_alone_has_a_flag(found, linear):
-    flags = {name: predictions[0].trusted for name, predictions in found.items()}
-    assert flags.pop("reference").shape == (len(linear[1]),)
-    assert set(flags.values()) == {None}
+def test_reference_alone_has_a_flag(found, linear, monkeypatch):
+    assert {predictions[0].trusted for predictions in found.values()} == {None}
+    monkeypatch.setitem(recipe.TRAININGS, "trained", recipe.Training(1, 256, 1))
+    train, test = linear
+    given = metal_poor.RIVALS["reference"](train, test, 0)
+    assert set(given) == {"", " + scatter"}
+    for each in given.values():
+        np.testing.assert_array_equal(each.trusted, recipe.populated(train, test.x))
 
 
 def test_scores_of_a_known_gaussian():
@@ -189,7 +193,8 @@ def test_benchmark_prints_tables_and_writes_numbers(monkeypatch, tmp_path, capsy
     def plain(train, test, seed):
         base = test.x[:, list(test.spec.corrects)]
         noise = np.random.default_rng(seed).standard_normal((50, *base.shape))
-        return rivals.Prediction(base + train.y_err.mean(axis=0) * noise, base, base[:, 0] > 5000)
+        one = rivals.Prediction(base + train.y_err.mean(axis=0) * noise, base, base[:, 0] > 5000)
+        return {"": one, ", again": one}
 
     monkeypatch.setattr(metal_poor, "RIVALS", {"plain": plain})
     monkeypatch.setattr(metal_poor, "TEST_STARS", 1500)
@@ -207,4 +212,11 @@ def test_benchmark_prints_tables_and_writes_numbers(monkeypatch, tmp_path, capsy
     assert sheet["summary"]["identity"]["seconds"] is None
     shares = {(g["method"], g["group"]): g["share"] for g in sheet["groups"]}
     assert shares["plain", "trusted"] + shares["plain", "not trusted"] == pytest.approx(1)
-    assert set(sheet["scores"]) == {"bayestrans", "uncalibrated", "plain", "linear", "identity"}
+    assert set(sheet["scores"]) == {
+        "bayestrans",
+        "uncalibrated",
+        "plain",
+        "plain, again",
+        "linear",
+        "identity",
+    }
