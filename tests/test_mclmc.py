@@ -71,3 +71,20 @@ def test_a_step_follows_the_energy_error_of_its_round(excess, ceiling, wanted, l
     chains, ceiling = mclmc._corrected(chains, excess, ceiling)
     np.testing.assert_allclose(chains.step_size, wanted, rtol=1e-6)
     assert ceiling == pytest.approx(limit)
+
+
+@pytest.mark.parametrize(
+    ("rhat", "excess", "last", "planned", "ended"),
+    [
+        (1.04, 1.9, False, 9.0, "converged"),
+        (1.04, 2.1, False, 9.0, ""),  # there is room for a better step
+        (1.04, 2.1, True, 9.0, "converged"),
+        (1.04, 2.1, False, 11.0, "converged"),
+        (1.06, 1.0, False, 9.0, ""),
+        (1.06, 1.0, False, 11.0, "time_budget"),
+        (1.06, 1.0, True, 11.0, "max_steps"),
+        (math.nan, math.nan, True, 9.0, "max_steps"),
+    ],
+)
+def test_rounds_end(rhat, excess, last, planned, ended):
+    assert bt.MCLMC(time_budget=10.0)._ended(rhat, excess, last, planned) == ended
