@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,12 +15,35 @@ Floats = NDArray[np.float64]
 #: Numbers of draws that are tried; the first that is good enough serves.
 COUNTS = (16, 24, 32, 48, 64, 96, 128, 192, 256)
 
-#: How far mean, standard deviation (over the standard deviation) and correlations may be from
-#: those of all draws, as a root mean square over stars and outputs.
-TOLERANCE = 0.02
+#: How far the summaries may be from those of all draws, as a root mean square over stars and
+#: outputs: means in units of the core's width, widths relative, correlations as they are.
+TOLERANCE = 0.03
 
 #: One star in this many says when there are enough draws; the others choose them.
-CHECKED = 4
+CHECKED = 2
+
+
+class _Draws(NamedTuple):
+    """The mixture of some stars in double precision: ``location`` and ``scale`` (S, K, N)."""
+
+    location: Floats
+    scale: Floats
+    corr: Floats
+    dof: Floats
+
+
+class _Summary(NamedTuple):
+    """What some draws say of each star.
+
+    ``mean``, ``core`` and ``sd`` (K, N); ``corr`` (K, K, N). ``core`` is the width without
+    the factor of the tails: with dof near 2 the standard deviation is several times larger,
+    and a mean that is off by little of it can be off by much of what lies between p16 and p84.
+    """
+
+    mean: Floats
+    core: Floats
+    sd: Floats
+    corr: Floats
 
 
 def fewest(mixture: Mixture) -> NDArray[np.int64]:
@@ -26,52 +51,64 @@ def fewest(mixture: Mixture) -> NDArray[np.int64]:
 
     Draws are taken one by one, each the one that brings locations, their products and the
     noise nearest to their means over all draws (kernel herding: Chen, Welling & Smola
-    2010) at three stars of four. The others say when they are enough.
+    2010) at every other star. Those between say when they are enough.
     """
-    features = _features(mixture)
-    checked = np.arange(features.shape[-1]) % CHECKED == CHECKED - 1
-    chosen, check = features[..., ~checked], features[..., checked]
-    flat = chosen.reshape(len(chosen), -1)
-    order = _herded(flat - flat.mean(axis=0), COUNTS[-1])
-    n_outputs, total = mixture.location.shape[1], check.mean(axis=0)
+    checked = np.arange(mixture.location.shape[-1]) % CHECKED == CHECKED - 1
+    features = _features(_at(mixture, ~checked))
+    order = _herded(features - features.mean(axis=0), COUNTS[-1])
+    check = _at(mixture, checked)
+    n_draws = len(check.location)
+    whole = _summary(check, np.arange(n_draws))
     for count in COUNTS:
         rows = np.sort(order[:count])
-        if count < len(check) and _apart(check[rows].mean(axis=0), total, n_outputs) < TOLERANCE:
+        if count < n_draws and _apart(_summary(check, rows), whole) < TOLERANCE:
             return rows
-    return np.arange(len(check))
+    return np.arange(n_draws)
 
 
-def _apart(found: Floats, total: Floats, n_outputs: int) -> float:
-    """Return how far mean, sd and correlations are off: the largest root mean square."""
-    (mean, sd, corr), (mean_all, sd_all, corr_all) = (
-        _moments(part, n_outputs) for part in (found, total)
+def _at(mixture: Mixture, stars: NDArray[np.bool_]) -> _Draws:
+    location, scale, corr, dof = (np.asarray(part, dtype=np.float64) for part in mixture[:4])
+    return _Draws(location[..., stars], scale[..., stars], corr, dof)
+
+
+def _summary(draws: _Draws, rows: NDArray[np.int64]) -> _Summary:
+    location, scale, corr, dof = (part[rows] for part in draws)
+    mean = location.mean(axis=0)
+    away = location - mean
+    between = np.einsum("sin,sjn->ijn", away, away) / len(rows)
+    core, covariance = (
+        between + np.einsum("s,sin,sij,sjn->ijn", tails / len(rows), scale, corr, scale)
+        for tails in (np.ones(len(rows)), student.variance(dof))
     )
-    parts = ((mean - mean_all) / sd_all, sd / sd_all - 1.0, corr - corr_all)
+    sd = np.sqrt(np.einsum("iin->in", covariance))
+    width = np.sqrt(np.einsum("iin->in", core))
+    return _Summary(mean, width, sd, covariance / (sd[:, None] * sd[None]))
+
+
+def _apart(found: _Summary, whole: _Summary) -> float:
+    """Return how far the summaries are off: the largest root mean square."""
+    parts = (
+        (found.mean - whole.mean) / whole.core,
+        found.core / whole.core - 1.0,
+        found.sd / whole.sd - 1.0,
+        found.corr - whole.corr,
+    )
     return max(float(np.sqrt(np.mean(part**2))) for part in parts)
 
 
-def _moments(features: Floats, n_outputs: int) -> tuple[Floats, Floats, Floats]:
-    """Return mean (K, N), standard deviation and correlations (K, K, N) from means of features."""
-    mean, rest = features[:n_outputs], features[n_outputs:]
-    products, noise = rest.reshape(2, n_outputs, n_outputs, -1)
-    covariance = products - mean[:, None] * mean[None] + noise
-    sd = np.sqrt(np.einsum("iin->in", covariance))
-    return mean, sd, covariance / (sd[:, None] * sd[None])
-
-
-def _features(mixture: Mixture) -> Floats:
-    """Return what the summaries are means of, (S, K + 2 K^2, N), over each star's spread."""
-    location, scale, corr, dof = (np.asarray(a, dtype=np.float64) for a in mixture[:4])
-    variance = student.variance(dof)[:, None, None] * corr
-    usual = np.einsum("skk->sk", variance)[:, :, None] * scale**2
-    sd = np.sqrt(location.var(axis=0) + usual.mean(axis=0))
-    away, unit = (location - location.mean(axis=0)) / sd, scale / sd
+def _features(draws: _Draws) -> Floats:
+    """Return what the summaries are means of, (S, F), over each star's widths."""
+    location, scale, corr, dof = draws
+    whole = _summary(draws, np.arange(len(location)))
+    away, unit = (location - whole.mean) / whole.core, scale / whole.core
+    tailed = scale * np.sqrt(student.variance(dof))[:, None, None] / whole.sd
     parts = (
         away,
         np.einsum("sin,sjn->sijn", away, away),
-        np.einsum("sin,sij,sjn->sijn", unit, variance, unit),
+        np.einsum("sin,sij,sjn->sijn", unit, corr, unit),
+        np.einsum("sin,sij,sjn->sijn", tailed, corr, tailed),
     )
-    return np.concatenate([part.reshape(len(away), -1, away.shape[2]) for part in parts], axis=1)
+    return np.concatenate([part.reshape(len(away), -1) for part in parts], axis=1)
 
 
 def _herded(away: Floats, count: int) -> NDArray[np.int64]:

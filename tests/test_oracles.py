@@ -74,7 +74,8 @@ def test_linear_network_with_fixed_noise_is_bayesian_linear_regression(method):
     )
     mean, sd = closed_form(post, train, test)
     draws = post.predict(test, kind="mean")[:, :, 0]
-    assert np.abs(draws.mean(axis=0) - mean).max() < 0.1 * sd.min()
+    # Five standard errors of some 2,700 effective draws.
+    assert np.abs((draws.mean(axis=0) - mean) / sd).max() < 0.1
     np.testing.assert_allclose(draws.std(axis=0), sd, rtol=0.10)
     # What ArviZ calls energy: NUTS refreshes it with each momentum, MCLMC keeps it.
     energy = post.blocks[0].stats.get("energy")
