@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +16,10 @@ import pytest
 import bayestrans as bt
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+# Where tests run in the background of a script, Ctrl-C is ignored, and in what they start too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 matplotlib.use("Agg")
 # Many tests fit networks of the same shapes; compiling again would be most of their time.
