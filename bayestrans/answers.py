@@ -45,6 +45,9 @@ UCDS = {
 #: they do not tell, evenly spaced over all chains.
 MORE_DRAWS = 250
 
+#: Such stars in one call: they are few, and the last call is filled up.
+FEW = 128
+
 #: Probe stars at which draws are chosen.
 PROBES = 200
 
@@ -149,7 +152,7 @@ class Answers:
             closely[rows] = ~straight
         closer = np.flatnonzero(closely)
         if len(closer):
-            asked = (inputs.x[closer], inputs.x_err[closer], network.draws)
+            asked = (inputs.x[closer], inputs.x_err[closer], network.draws, FEW)
             for some, mixture in posterior.mixtures(network.block, *asked):
                 yield closer[some], moments(mixture, network.table)
 

@@ -99,7 +99,8 @@ def _to_arrow(table: Table) -> pa.Table:
     arrays = {}
     for name, column in table.columns.items():
         values, mask = plain(column)
-        arrays[name] = pa.array(values.ravel(), mask=mask.ravel())
+        # A mask without gaps would make Parquet look at every value twice.
+        arrays[name] = pa.array(values.ravel(), mask=mask.ravel() if mask.any() else None)
         for width in values.shape[:0:-1]:
             arrays[name] = pa.FixedSizeListArray.from_arrays(arrays[name], width)
     return pa.table(arrays)

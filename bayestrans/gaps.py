@@ -124,6 +124,8 @@ class Gaps(NamedTuple):
 
         Of these ``inputs``, by default of all.
         """
+        if np.isfinite(_features(self.scaler, x, x_err)).all():
+            return np.zeros(len(x), dtype=bool)
         x, x_err = self.by_kind(x, x_err)
         chosen = tuple(range(x.shape[1])) if inputs is None else inputs
         with np.errstate(invalid="ignore"):

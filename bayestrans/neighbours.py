@@ -27,7 +27,7 @@ ROUNDS = 8
 
 #: Stars scored at once. The last group is padded, so that one program serves all and a
 #: star's score does not depend on its company.
-GROUP = 2048
+GROUP = 1024
 
 #: The search for a reach: widths of the kernel are tried from twice as dense as the usual
 #: one, each twice as wide as the last, then Newton steps follow.
@@ -209,28 +209,26 @@ def _padded(place: Floats) -> Floats:
 @jax.jit
 def _reaches(kernel: _Kernel, z: jax.Array) -> jax.Array:
     """Return the reach (n,) of stars at ``z`` (D, n)."""
-    # Squared distances are counted from that of the nearest place, lest all terms vanish.
-    (nearest,) = _over_places(kernel, z, lambda _, __, square: (square,), jnp.minimum)
-    log_u, mean = _first_guess(kernel, z, nearest), z
+    lengths = (kernel.places**2).sum(axis=1)[:, None] + (z**2).sum(axis=0)
+    square = jnp.maximum(lengths - 2.0 * kernel.places @ z, 0.0)
+    log_u, mean = _first_guess(kernel, square), z
     for _ in range(NEWTON_STEPS):
-        log_u, mean = _newton(kernel, z, nearest, log_u)
+        log_u, mean = _newton(kernel, square, log_u)
     return jnp.sqrt(jnp.exp(-log_u) + ((mean - z) ** 2).sum(axis=0))
 
 
-def _first_guess(kernel: _Kernel, z: jax.Array, nearest: jax.Array) -> jax.Array:
-    """Return the logarithm of u = 1 / h^2 (n,) between widths that hold too few and enough."""
+def _first_guess(kernel: _Kernel, square: jax.Array) -> jax.Array:
+    """Return the logarithm of u = 1 / h^2 (n,) between widths that hold too few and enough.
+
+    From squared distances (M, n), which are counted from that of the nearest place, lest
+    all terms vanish.
+    """
     u = kernel.narrow * 4.0 ** -np.arange(WIDTHS)[::-1]
-
-    def terms(_: Any, weight: jax.Array, square: jax.Array) -> tuple[jax.Array, ...]:
-        near = jnp.exp(-0.5 * u[0] * (square - nearest))
-        found = []
-        for _ in range(WIDTHS):  # half the width: the fourth power
-            found.append(weight * near)
-            near = (near * near) ** 2
-        return tuple(found)
-
-    counts = _over_places(kernel, z, terms, jnp.add)
-    held = [jnp.log(n / kernel.held) - 0.5 * v * nearest for n, v in zip(counts, u, strict=True)]
+    nearest = square.min(axis=0)
+    near, held = jnp.exp(-0.5 * u[0] * (square - nearest)), []
+    for width in u:
+        held.append(jnp.log(kernel.weights @ near / kernel.held) - 0.5 * width * nearest)
+        near = (near * near) ** 2  # half the width: the fourth power
     # Beyond the widest the logarithm of the number falls from that of all nearly in line with u.
     full = jnp.log(kernel.weights.sum() / kernel.held)
     log_u = jnp.log(u[0] * full / jnp.maximum(full - held[0], 1e-6))
@@ -240,39 +238,11 @@ def _first_guess(kernel: _Kernel, z: jax.Array, nearest: jax.Array) -> jax.Array
     return log_u
 
 
-def _newton(
-    kernel: _Kernel, z: jax.Array, nearest: jax.Array, log_u: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def _newton(kernel: _Kernel, square: jax.Array, log_u: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return a better ``log_u`` (n,), and the mean place (D, n) of the stars held before."""
-    u = jnp.exp(log_u)
-
-    def terms(place: jax.Array, weight: jax.Array, square: jax.Array) -> tuple[jax.Array, ...]:
-        near = weight * jnp.exp(-0.5 * u * (square - nearest))
-        return (near, near * square, *(near * value for value in place))
-
-    count, squares, *mean = _over_places(kernel, z, terms, jnp.add)
+    u, nearest = jnp.exp(log_u), square.min(axis=0)
+    near = jnp.exp(-0.5 * u * (square - nearest))
+    count, squares = kernel.weights @ near, kernel.weights @ (near * square)
     excess = jnp.log(count / kernel.held) - 0.5 * u * nearest
     step = jnp.clip(2.0 * excess * count / (u * squares), -1.0, 1.0)
-    return log_u + step, jnp.stack(mean) / count
-
-
-def _over_places(kernel: _Kernel, z: jax.Array, terms: Any, join: Any) -> tuple[jax.Array, ...]:
-    """Join ``terms(place, weight, squared distance)`` over all places, with stars last.
-
-    On a CPU one place at a time, with all stars in one vector that stays in the cache;
-    on an accelerator all at once.
-    """
-    together = 1 if jax.default_backend() == "cpu" else len(kernel.weights)
-    reduce: Any = {jnp.add: jnp.sum, jnp.minimum: jnp.min}[join]
-
-    def at(item: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
-        place, weight = item[0].T[:, :, None], item[1][:, None]
-        square = sum((c - x) ** 2 for c, x in zip(place, z, strict=True))
-        return tuple(reduce(part, axis=0) for part in terms(place, weight, square))
-
-    def body(total: Any, item: tuple[jax.Array, jax.Array]) -> tuple[Any, None]:
-        return tuple(map(join, total, at(item))), None
-
-    parts = tuple(a.reshape(-1, together, *a.shape[1:]) for a in (kernel.places, kernel.weights))
-    start = at((parts[0][0], parts[1][0]))
-    return jax.lax.scan(body, start, (parts[0][1:], parts[1][1:]))[0]
+    return log_u + step, (kernel.places.T * kernel.weights) @ near / count

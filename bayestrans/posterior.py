@@ -189,11 +189,16 @@ class Posterior:
         return self.scaler.restore(self.gaps.expected(x, x_err)[0], result)
 
     def mixtures(
-        self, block: BlockDraws, x: Floats, x_err: Floats, draws: int | None = None
+        self,
+        block: BlockDraws,
+        x: Floats,
+        x_err: Floats,
+        draws: int | None = None,
+        chunk: int = CHUNK,
     ) -> Iterator[tuple[NDArray[np.int64], Mixture]]:
         """Yield row numbers and the calibrated mixture of each chunk of stars.
 
-        Every chunk has `CHUNK` stars; the last repeats its first row to fill up.
+        Every chunk has ``chunk`` stars; the last repeats its first row to fill up.
         Locations are relative to ``gaps.expected(x, x_err)``. Left out are stars
         without any input.
         """
@@ -207,7 +212,7 @@ class Posterior:
         linear = self.baseline.linear_mean(filled, self.scaler, block.block.inputs)
         correction = (linear, share, stretch)
         for stars, complete in ((whole, True), (partly, False)):
-            for rows in groups(np.flatnonzero(stars), CHUNK):
+            for rows in groups(np.flatnonzero(stars), chunk):
                 if complete:
                     found = mixture(flat, jnp.asarray(z[rows].T), scatter, shape)
                 else:

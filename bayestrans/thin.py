@@ -13,11 +13,11 @@ from .predictive import Mixture
 Floats = NDArray[np.float64]
 
 #: Numbers of draws that are tried; the first that is good enough serves.
-COUNTS = (16, 24, 32, 48, 64, 96, 128, 192, 256)
+COUNTS = (16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256)
 
 #: How far the summaries may be from those of all draws, as a root mean square over stars and
 #: outputs: means in units of the core's width, widths relative, correlations as they are.
-TOLERANCE = 0.03
+TOLERANCE = 0.02
 
 #: One star in this many says when there are enough draws; the others choose them.
 CHECKED = 2
@@ -55,7 +55,8 @@ def fewest(mixture: Mixture) -> NDArray[np.int64]:
     """
     checked = np.arange(mixture.location.shape[-1]) % CHECKED == CHECKED - 1
     features = _features(_at(mixture, ~checked))
-    order = _herded(features - features.mean(axis=0), COUNTS[-1])
+    away = (features - features.mean(axis=0)).astype(np.float32)
+    order = _herded(away, COUNTS[-1])
     check = _at(mixture, checked)
     n_draws = len(check.location)
     whole = _summary(check, np.arange(n_draws))
@@ -111,7 +112,7 @@ def _features(draws: _Draws) -> Floats:
     return np.concatenate([part.reshape(len(away), -1) for part in parts], axis=1)
 
 
-def _herded(away: Floats, count: int) -> NDArray[np.int64]:
+def _herded(away: NDArray[np.floating], count: int) -> NDArray[np.int64]:
     """Return draws in the order in which they bring the mean of features (S, F) nearest to 0."""
     products = away @ away.T
     sizes, reach = np.diag(products).copy(), np.zeros(len(away))
