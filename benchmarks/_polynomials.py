@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import jax.numpy as jnp
 import numpy as np
 from _rivals import DRAWS, Floats, Prediction
@@ -26,11 +28,11 @@ def polynomial(train: bt.Pairs, test: bt.Pairs, seed: int, *, degree: int) -> Pr
     delta, held = scaler.delta(train.x, train.y), scaler.delta(test.x, test.y)
     draws, mean = np.empty((DRAWS, *test.y.shape)), np.empty(test.y.shape)
     log_density = np.zeros(len(test))
-    for block in train.spec.blocks:
-        outputs = list(block.outputs)
-        z, at = (scaler.features(p.x, p.x_err, block.inputs) for p in (train, test))
-        design, design_at = _terms(z, at, degree)
-        location, scale, corr, dof = _regress(design, delta[:, outputs], design_at)
+    for inputs, outputs in _together(train):
+        z, at = (scaler.features(p.x, p.x_err, inputs) for p in (train, test))
+        rows = train.seen[:, outputs].all(axis=1)
+        design, design_at = _terms(z[rows], at, degree)
+        location, scale, corr, dof = _regress(design, delta[np.ix_(rows, outputs)], design_at)
         residual = np.where(test.seen, held, np.nan)[:, outputs] - location
         density = student.log_density(*map(jnp.asarray, (residual.T, scale.T, corr)), 0.0, dof)
         log_density += np.asarray(density) - np.log(scaler.delta_scale[outputs]).sum()
@@ -39,6 +41,20 @@ def polynomial(train: bt.Pairs, test: bt.Pairs, seed: int, *, degree: int) -> Pr
         draws[..., outputs], mean[:, outputs] = location + scale * noise, location
     sample, centre = scaler.restore(test.x, draws), scaler.restore(test.x, mean)
     return Prediction(sample, centre, log_density=log_density)
+
+
+def _together(train: bt.Pairs) -> Iterator[tuple[tuple[int, ...], list[int]]]:
+    """Yield the inputs of outputs that are regressed together: those that all stars have."""
+    whole = train.seen.all(axis=0)
+    for block in train.spec.blocks:
+        yield from (
+            (block.inputs, outputs)
+            for outputs in (
+                [k for k in block.outputs if whole[k]],
+                *([k] for k in block.outputs if not whole[k]),
+            )
+            if outputs
+        )
 
 
 def _terms(z: Floats, at: Floats, degree: int) -> tuple[Floats, Floats]:

@@ -49,8 +49,16 @@ class Scores(NamedTuple):
     sparse: Floats
 
 
-def score(prediction: Prediction, train: bt.Pairs, test: bt.Pairs) -> Scores:
-    """Score a predictive of what survey B measures."""
+def score(
+    prediction: Prediction,
+    train: bt.Pairs,
+    test: bt.Pairs,
+    whole: tuple[bt.Pairs, bt.Pairs] | None = None,
+) -> Scores:
+    """Score a predictive of what survey B measures.
+
+    ``whole`` are both with gaps in A's values filled in, if there are any.
+    """
     scale = Scaler.learn(train).delta_scale
     draws = np.moveaxis(prediction.draws, 0, -1)
     crps = scoringrules.crps_ensemble(test.y, draws)
@@ -64,7 +72,8 @@ def score(prediction: Prediction, train: bt.Pairs, test: bt.Pairs) -> Scores:
         value, np.moveaxis(draws[..., order], -1, 1) * weight[:, None]
     )
     nll = -prediction.log_density - (test.seen * np.log(scale)).sum(axis=1)
-    support = Neighbours.learn(train.x, train.spec.blocks[0].inputs).score(test.x)
+    stars, at = whole or (train, test)
+    support = Neighbours.learn(stars.x, train.spec.blocks[0].inputs).score(at.x)
     sparse = support >= np.quantile(support, 1 - SPARSE)
     return Scores(nll, np.asarray(energy), np.asarray(crps), test.y - prediction.mean, pit, sparse)
 

@@ -66,7 +66,7 @@ def spectrotranslator(
     """
     scaler = Scaler.learn(train)
     x_centre, x_scale = train.x.mean(axis=0), train.x.std(axis=0)
-    y_centre, y_scale = train.y.mean(axis=0), train.y.std(axis=0)
+    y_centre, y_scale = np.nanmean(train.y, axis=0), np.nanstd(train.y, axis=0)
     values, goal = (train.x - x_centre) / x_scale, (train.y - y_centre) / y_scale
     at_values = (test.x - x_centre) / x_scale
     mean, spread, scatter = (np.empty(test.y.shape) for _ in range(3))
@@ -82,7 +82,7 @@ def spectrotranslator(
         weights, held = _train(z, skip, goal[:, outputs], TRAININGS[training], key)
         found = np.sort(np.asarray(_members(weights, at)) + at_skip, axis=0)[1:-1]
         mean[:, outputs], spread[:, outputs] = found.mean(axis=0), found.std(axis=0)
-        scatter[:, outputs] = np.sqrt(np.mean(np.asarray(held) ** 2, axis=(0, 1)))
+        scatter[:, outputs] = np.sqrt(np.nanmean(np.asarray(held) ** 2, axis=(0, 1)))
     mean, spread, scatter = y_centre + y_scale * mean, y_scale * spread, y_scale * scatter
     noise = np.random.default_rng(seed).standard_normal((DRAWS, *mean.shape))
     trusted = populated(train, test.x)
@@ -219,7 +219,10 @@ def _member(
     kept = order[n_held:]
 
     def loss(weights: Any, z: jax.Array, goal: jax.Array, key: jax.Array | None) -> jax.Array:
-        return jnp.abs(goal - _apply(weights, z, key)).mean()
+        # Stars without an output count with the others; a difference of NaN has no gradient.
+        known = jnp.isfinite(goal)
+        apart = jnp.where(known, goal, 0.0) - _apply(weights, z, key)
+        return jnp.abs(apart).mean(where=known)
 
     def one_epoch(now: _State) -> _State:
         key, shuffle, drop = jax.random.split(now.key, 3)

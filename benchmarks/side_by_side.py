@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _survey_pairs import DATA, NAMES, Split, intrinsic, random_splits, read, some, tails
+from _survey_pairs import DATA, EXAMPLES, NAMES, Split, intrinsic, random_splits, read, some, tails
 
 import bayestrans as bt
 
@@ -90,13 +90,21 @@ METHODS: dict[str, Callable[[], Run]] = {
     "bayestrans MCLMC": partial(from_module, "_ours", "bayestrans", method="MCLMC"),
 }
 OURS = "bayestrans MCLMC"
-PAIRS = (*NAMES, LARGE)
+
+#: Where half of the stars lack log g, the other half [Mg/Fe] and all quoted errors.
+GAPS = "GALAH with gaps"
+GAPS_FILES = "galah_to_apogee_dr17_gaps.toml", "galah_apogee.csv"
+PAIRS = (*NAMES, GAPS, LARGE)
 
 
 def pairs_of(name: str, folder: Path) -> bt.Pairs | None:
     """Return a pair; the simulated one with its velocity."""
     if name == LARGE:
         return intrinsic(bt.simulate(17_500, 10, seed=12).pairs)
+    if name == GAPS:
+        spec, table = GAPS_FILES
+        path = folder / table
+        return bt.read_pairs(path, bt.Spec.from_toml(EXAMPLES / spec)) if path.exists() else None
     return bt.simulate(4000, 10, seed=11).pairs if name == "simulated" else read(name, folder)
 
 
@@ -113,6 +121,7 @@ def file_of(keep: Path, pair: str, method: str) -> Path:
 
 def work(pair: str, method: str, folder: Path, path: Path) -> None:
     """Run one method on all splits of a pair and write the scores of each star."""
+    from _completed import completed
     from _scores import score
 
     pairs = pairs_of(pair, folder)
@@ -121,8 +130,10 @@ def work(pair: str, method: str, folder: Path, path: Path) -> None:
     found: dict[str, list] = {}
     costs = []
     for seed, split in enumerate(splits(pair, pairs)):
+        seen = split.train, split.test
+        whole = completed(*seen)
         begun, cpu = time.perf_counter(), cpu_seconds()
-        answer = run(split.train, split.test, seed)
+        answer = run(*(seen if method.startswith("bayestrans") else whole), seed)
         costs.append(
             {
                 "split": split.name,
@@ -135,7 +146,7 @@ def work(pair: str, method: str, folder: Path, path: Path) -> None:
         if not isinstance(answer, dict):
             answer = {"": answer}
         for label, prediction in answer.items():
-            scores = score(prediction, split.train, split.test)
+            scores = score(prediction, *seen, whole)
             found.setdefault(method + label, []).append(scores)
     peak = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text(encoding="ascii"))
     arrays = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -239,3 +240,51 @@ def test_splits_keep_stars_apart_and_regions_whole():
     assert low.test.x[:, column].max() < low.train.x[:, column].min()
     assert high.test.x[:, column].min() > high.train.x[:, column].max()
     assert len(some(pairs, 100)) == 100
+
+
+def with_gaps(pairs: bt.Pairs, seed: int) -> bt.Pairs:
+    """Return stars of which every third lacks its last input, every fourth its last output."""
+    x, y = pairs.x.copy(), pairs.y.copy()
+    x[seed::3, 1], y[seed::4, 1] = np.nan, np.nan
+    return dataclasses.replace(pairs, x=x, y=y)
+
+
+def test_gaps_are_filled_with_what_the_training_stars_expect():
+    from _completed import completed
+
+    train, *_ = correlated_pairs(600, 1)
+    test, *_ = correlated_pairs(90, 2)
+    found = completed(train, test)
+    assert found[0] is train and found[1] is test
+    x = train.x.copy()
+    x[:, 1] += (x[:, 0] - 5000.0) / 200.0
+    gaps = with_gaps(dataclasses.replace(train, x=x), 0), with_gaps(test, 1)
+    whole, at = completed(*gaps)
+    lacking = np.arange(len(at)) % 3 == 1
+    assert np.isfinite(at.x).all()
+    assert at.spec.input_names[:2] == test.spec.input_names
+    np.testing.assert_array_equal(at.x[~lacking, 1], test.x[~lacking, 1])
+    np.testing.assert_allclose(
+        at.x[lacking, 1], 3.0 + (at.x[lacking, 0] - 5000.0) / 200.0, atol=0.25
+    )
+    # A third input tells who they are, as the mixture found them to be a kind of their own.
+    np.testing.assert_array_equal(at.x[:, 2] == at.x[1, 2], lacking)
+    np.testing.assert_array_equal(whole.y, gaps[0].y)
+
+
+@pytest.mark.parametrize("method", ["linear", "reference, trained", "deep ensemble"])
+def test_an_output_that_some_stars_lack_is_learned_from_the_others(method):
+    """As well as if the stars without it were not there."""
+    from side_by_side import METHODS
+
+    train, *_ = correlated_pairs(600, 1)
+    test, mean, _ = correlated_pairs(200, 2)
+    gone = with_gaps(train, 1)
+    gone = dataclasses.replace(gone, x=train.x)
+    answer = METHODS[method]()(gone, test, 0)
+    found = answer[" + scatter"] if isinstance(answer, dict) else answer
+    sd = np.array([20.0, 0.1])
+    off = np.sqrt(np.mean((found.mean - mean) ** 2, axis=0)) / sd
+    assert (off < (0.15 if method == "linear" else 0.5)).all()
+    assert np.isfinite(found.log_density).all()
+    np.testing.assert_allclose(found.draws.std(axis=0).mean(axis=0), sd, rtol=0.3)
