@@ -255,7 +255,8 @@ def test_gaps_are_filled_with_what_the_training_stars_expect():
     train, *_ = correlated_pairs(600, 1)
     test, *_ = correlated_pairs(90, 2)
     found = completed(train, test)
-    assert found[0] is train and found[1] is test
+    assert found[0] is train
+    assert found[1] is test
     x = train.x.copy()
     x[:, 1] += (x[:, 0] - 5000.0) / 200.0
     gaps = with_gaps(dataclasses.replace(train, x=x), 0), with_gaps(test, 1)
