@@ -1,8 +1,7 @@
-"""What comes by way of Arrow: CSV, Parquet and data frames."""
+"""What comes by way of Arrow: Parquet and data frames."""
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -13,18 +12,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet
 from astropy.io import votable
 from astropy.table import Column, MaskedColumn, Table, meta
 from numpy.typing import NDArray
 
-from .layout import CatalogueError, Layout, Values, plain, refuse_twice, unpacked
+from .layout import Layout, Values, plain, refuse_twice
 
-#: Bytes in which the first lines of a text file must end.
-HEAD = 65_536
-#: Spellings of "no value" among the identifiers of a CSV file.
-NULLS = pa.array(["", "NA", "N/A", "n/a", "NULL", "null", "NaN", "nan", "None"])
 #: Where the standard for VOTable in Parquet keeps the description of the columns.
 VOPARQUET = b"IVOA.VOTable-Parquet.content"
 
@@ -104,71 +98,6 @@ def _to_arrow(table: Table) -> pa.Table:
         for width in values.shape[:0:-1]:
             arrays[name] = pa.FixedSizeListArray.from_arrays(arrays[name], width)
     return pa.table(arrays)
-
-
-def read_csv(path: Path, layout: Layout) -> Table:
-    """Read comma-separated text, identifiers to their last digit."""
-    with unpacked(path) as stream:
-        head = stream.read(HEAD)
-    if not head.strip():
-        raise CatalogueError("the file holds blanks only; fetch or write it again")
-    first, second, *_ = [*head.splitlines(), b"", b""]
-    header = first.decode("utf-8-sig")
-    separator = layout.separator if layout.separator in header else ","
-    _check_separator(separator, header, second.decode("utf-8", "replace"))
-    names = next(csv.reader([header], delimiter=separator), [])
-    text = {name for name in names if name.strip() in layout.text}
-    ids = {name for name in names if name.strip().lower().endswith("id")} - text
-    options = pa.csv.ConvertOptions(
-        column_types=dict.fromkeys(text | ids, pa.string()),
-        timestamp_parsers=["\x01"],  # none that fits: times stay the text that they are
-    )
-    source: Any = path
-    if path.suffix.lower() == ".gz":
-        with unpacked(path) as stream:
-            source = pa.BufferReader(stream.read())
-    elif len(head) < HEAD and b"\n" not in head:  # names alone, which may lack their end
-        source = pa.BufferReader(head + b"\n")
-    # In a table of one column an empty line is a gap.
-    parse = pa.csv.ParseOptions(delimiter=separator, ignore_empty_lines=len(names) > 1)
-    arrow = pa.csv.read_csv(source, parse_options=parse, convert_options=options)
-    for position, name in enumerate(arrow.column_names):
-        if name in ids:
-            arrow = arrow.set_column(position, name, _exact(arrow.column(position)))
-    return _from_arrow(arrow)
-
-
-def _exact(text: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return identifiers as integers where these keep every digit, 007 and 2**63 too."""
-    text = pc.utf8_trim_whitespace(text)
-    text = pc.if_else(pc.is_in(text, NULLS), None, text)
-    if pc.any(pc.match_substring_regex(text, r"^0\d")).as_py():
-        return text
-    for kind in (pa.int64(), pa.uint64(), pa.float64()):
-        try:
-            return text.cast(kind)
-        except pa.ArrowInvalid:
-            continue
-    return text
-
-
-def _check_separator(separator: str, header: str, row: str) -> None:
-    if separator in header:
-        return
-    found = [
-        name for sign, name in {"|": "'|'", ";": "';'", "\t": "tabs"}.items() if sign in header
-    ]
-    if header.startswith("#"):
-        raise CatalogueError("the first line is a comment; remove what precedes the columns' names")
-    if not found and len(row.split()) == len(header.split()) > 1:
-        found = ["blanks"]
-    if found:
-        raise CatalogueError(f"the columns are separated by {found[0]}; separate them by commas")
-
-
-def write_csv(table: Table, path: Path) -> None:
-    """Write the values, without units or descriptions."""
-    pa.csv.write_csv(_to_arrow(table), path, pa.csv.WriteOptions(quoting_style="needed"))
 
 
 def read_parquet(path: Path, _: Layout) -> Table:

@@ -14,7 +14,8 @@ import numpy as np
 from astropy.io import fits, votable
 from astropy.table import Column, MaskedColumn, Table, meta
 
-from .arrow import read_csv, read_parquet, write_csv, write_parquet
+from .arrow import read_parquet, write_parquet
+from .delimited import read_csv, write_csv
 from .layout import CatalogueError, Layout, refuse_twice, unpacked
 
 #: What FITS writers put for "no value" among 64-bit integers.

@@ -15,10 +15,14 @@ from astropy.table import Table, vstack
 from filelock import FileLock, Timeout
 
 from .arrow import from_arrow, to_arrow, write_parquet_parts
+from .delimited import write_csv_parts
 from .files import whole, write_text
 from .formats import FORMATS, WRITERS
 from .layout import CatalogueError
 from .tables import read_table
+
+#: What writes a format part by part.
+IN_PARTS = {"Parquet": write_parquet_parts, "CSV": write_csv_parts}
 
 #: What belongs to the moment at which the writing began, not to what is written.
 CLOCK = "utc"
@@ -148,11 +152,11 @@ class Parts(Unfinished):
     def join(self, partial: Path) -> None:
         """Write all parts as one table to a path, in the format of the table's suffix.
 
-        Parquet is written part by part, other formats at once.
+        Parquet and CSV are written part by part, other formats at once.
         """
         kind = FORMATS[self.out.suffix.lower()]
-        if kind == "Parquet":
-            write_parquet_parts(self._arrows(), partial)
+        if kind in IN_PARTS:
+            IN_PARTS[kind](self._arrows(), partial)
         else:
             WRITERS[kind](joined(list(self.tables())), partial)
 

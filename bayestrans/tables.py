@@ -20,6 +20,7 @@ from astropy.utils.masked import Masked
 from numpy.typing import NDArray
 
 from .arrow import from_frame, from_objects, parquet_batches, parquet_rows
+from .delimited import csv_batches
 from .files import same, whole
 from .formats import FORMATS, NULL, READERS, WRITERS, fits_batches, fits_rows, format_of
 from .layout import COMMON, CatalogueError, Layout, Values, plain
@@ -78,9 +79,10 @@ def read_table(source: Source, layout: Layout = COMMON) -> Table:
 def read_batches(
     source: Source, rows: int, wanted: Callable[[str], bool] = lambda _: True
 ) -> Iterator[Table]:
-    """Yield a table in parts of ``rows`` rows, at least one; Parquet and FITS in bounded memory.
+    """Yield a table in parts of ``rows`` rows, at least one.
 
-    ``wanted`` says which columns are needed: others may be left out.
+    Parquet, FITS and CSV in bounded memory. ``wanted`` says which columns are needed:
+    others may be left out.
     """
     kind = _kind(source)
     if kind in BATCHES and isinstance(source, str | os.PathLike):
@@ -116,6 +118,7 @@ def count_rows(source: Source) -> int | None:
 BATCHES: dict[str, Callable[..., Iterator[Table] | None]] = {
     "Parquet": parquet_batches,
     "FITS": fits_batches,
+    "CSV": csv_batches,
 }
 ROWS: dict[str, Callable[[Path], int | None]] = {"Parquet": parquet_rows, "FITS": fits_rows}
 

@@ -123,10 +123,10 @@ def translate_file(
 ) -> Written:
     """Translate a catalogue into a file without holding either in memory.
 
-    As `translate`, but what is returned are counts. Memory is bounded from Parquet or FITS to
-    Parquet; other formats are read, or written, at once. A folder that holds a HATS catalogue
-    becomes another one, partition by partition, on the workers of the present dask client if
-    there is one (needs LSDB: ``pip install 'bayestrans[hats]'``).
+    As `translate`, but what is returned are counts. Memory is bounded from Parquet, FITS or
+    CSV to Parquet or CSV; other formats are read, or written, at once. A folder that holds a
+    HATS catalogue becomes another one, partition by partition, on the workers of the present
+    dask client if there is one (needs LSDB: ``pip install 'bayestrans[hats]'``).
 
     Returns
     -------

@@ -14,9 +14,9 @@ PACKAGE = Path(__file__).resolve().parents[1] / "bayestrans"
 LEVELS = (
     "toml ctrl_c sentinels spec pairs scale network student populations simulate galaxy chains "
     "files sky places maps",
-    "regions calibration layout units arrow formats tables catalogue surveys model density "
-    "neighbours baseline target predictive moments tarp gaps survey_files presets clean repeats "
-    "joins match fetch parts thin summary shapley attribution combine",
+    "regions calibration layout units arrow delimited formats tables catalogue surveys model "
+    "density neighbours baseline target predictive moments tarp gaps survey_files presets clean "
+    "repeats joins match fetch parts thin summary shapley attribution combine",
     "posterior answers load store sample mclmc refits calibrate written hats sensitivity budget "
     "measured convergence checks trees plan merge merged keep",
     "infer support diagnose evaluate importance translate consistency",
@@ -110,6 +110,7 @@ def test_only_catalogue_opens_tables():
     assert not opens_tables("import astropy.units as u")
     assert {p.stem for p in FILES if opens_tables(p.read_text())} <= {
         "arrow",
+        "delimited",
         "formats",
         "parts",
         "tables",

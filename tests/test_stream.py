@@ -345,7 +345,7 @@ def test_kills_at_any_moment_lose_nothing(posterior, catalogue, tmp_path):
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
-@pytest.mark.parametrize("suffix", [".parquet", ".fits"])
+@pytest.mark.parametrize("suffix", [".parquet", ".fits", ".csv"])
 def test_reading_in_parts_takes_no_more_memory_for_more_rows(suffix, tmp_path):
     """Peak memory of a process of its own: 160 MB of numbers, read 2 MB at a time."""
     rng = np.random.default_rng(0)
