@@ -41,7 +41,7 @@ def fitted(
     found = compare(posterior, test)
     rounds = -(-DRAWS // posterior.n_draws)
     draws = [posterior.predict(test, kind="measured", seed=r) for r in range(rounds)]
-    mean = posterior.scaler.restore(test.x, found.mean)
+    mean = posterior.scaler.restore(posterior.gaps.filled(test).x, found.mean)
     scale = np.where(test.seen, np.log(posterior.scaler.delta_scale), 0.0).sum(axis=1)
     prediction = Prediction(np.concatenate(draws), mean, log_density=found.log_density - scale)
     return prediction, {"ess": effective(posterior, test), "fit_cpu": spent}

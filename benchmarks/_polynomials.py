@@ -35,7 +35,8 @@ def polynomial(train: bt.Pairs, test: bt.Pairs, seed: int, *, degree: int) -> Pr
         location, scale, corr, dof = _regress(design, delta[np.ix_(rows, outputs)], design_at)
         residual = np.where(test.seen, held, np.nan)[:, outputs] - location
         density = student.log_density(*map(jnp.asarray, (residual.T, scale.T, corr)), 0.0, dof)
-        log_density += np.asarray(density) - np.log(scaler.delta_scale[outputs]).sum()
+        unit = np.where(test.seen[:, outputs], np.log(scaler.delta_scale[outputs]), 0.0)
+        log_density += np.asarray(density) - unit.sum(axis=1)
         noise = rng.standard_normal((DRAWS, *location.shape)) @ np.linalg.cholesky(corr).T
         noise /= np.sqrt(rng.chisquare(dof, (DRAWS, len(test), 1)) / dof)
         draws[..., outputs], mean[:, outputs] = location + scale * noise, location

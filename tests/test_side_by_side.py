@@ -287,5 +287,24 @@ def test_an_output_that_some_stars_lack_is_learned_from_the_others(method):
     sd = np.array([20.0, 0.1])
     off = np.sqrt(np.mean((found.mean - mean) ** 2, axis=0)) / sd
     assert (off < (0.15 if method == "linear" else 0.5)).all()
-    assert np.isfinite(found.log_density).all()
+    # Of a star with one output, the density of that one, in its unit.
+    one = dataclasses.replace(test, y=test.y * [1.0, np.nan])
+    alone = METHODS[method]()(gone, one, 0)
+    alone = alone[" + scatter"] if isinstance(alone, dict) else alone
+    entropy = 0.5 * np.log(2 * np.pi * np.e) + np.log(sd)
+    assert -np.mean(alone.log_density) == pytest.approx(entropy[0], abs=0.3)
+    assert -np.mean(found.log_density) == pytest.approx(entropy.sum() - 0.22, abs=0.5)
     np.testing.assert_allclose(found.draws.std(axis=0).mean(axis=0), sd, rtol=0.3)
+
+
+def test_our_own_prediction_of_stars_with_gaps_is_whole(monkeypatch):
+    import _ours
+
+    quick = bt.MCLMC(chains=2, draws=20, steps=100, warm_steps=100)
+    monkeypatch.setitem(_ours.METHODS, "MCLMC", quick)
+    train, *_ = correlated_pairs(300, 1)
+    test, *_ = correlated_pairs(40, 2)
+    found = _ours.bayestrans(with_gaps(train, 0), with_gaps(test, 1), 0, method="MCLMC")
+    assert np.isfinite(found.mean).all()
+    assert np.isfinite(found.draws).all()
+    assert np.isfinite(found.log_density).all()
