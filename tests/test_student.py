@@ -72,7 +72,8 @@ def test_traced_degrees_of_freedom_give_the_same(dof):
 def test_many_degrees_of_freedom_approach_the_gaussian():
     residual, scale, err, corr = case(2)
     expected = reference(residual, scale, err, corr, math.inf)
-    np.testing.assert_allclose(density(residual, scale, err, corr, 1e4), expected, atol=5e-3)
+    # Logarithms of gamma functions of 4e4, in single precision.
+    np.testing.assert_allclose(density(residual, scale, err, corr, 1e4), expected, atol=1e-2)
 
 
 @pytest.mark.parametrize("dof", [2.5, math.inf])
