@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -207,14 +208,10 @@ def write_csv(table: Table, path: Path) -> None:
 
 
 def write_csv_parts(parts: Iterable[pa.Table], path: Path) -> None:
-    """Write the values of tables of the same columns one below the other."""
-    writer = None
-    try:
-        for part in parts:
-            if writer is None:
-                options = pa.csv.WriteOptions(quoting_style="needed")
-                writer = pa.csv.CSVWriter(path, part.schema, write_options=options)
+    """Write the values of one or more tables of the same columns one below the other."""
+    parts = iter(parts)
+    first = next(parts)
+    options = pa.csv.WriteOptions(quoting_style="needed")
+    with pa.csv.CSVWriter(path, first.schema, write_options=options) as writer:
+        for part in itertools.chain([first], parts):
             writer.write_table(part)
-    finally:
-        if writer is not None:
-            writer.close()

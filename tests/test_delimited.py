@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from astropy.table import MaskedColumn, Table, vstack
 
-from bayestrans import delimited
+from bayestrans import delimited, parts
 from bayestrans.arrow import to_arrow
 from bayestrans.tables import CatalogueError, plain, read_batches, read_table, write_table
 
@@ -116,3 +116,14 @@ def test_what_is_written_in_parts_is_what_is_written_at_once(tmp_path):
     parts = (to_arrow(read_table(table[rows])) for rows in (slice(0, 2), slice(2, 5)))
     delimited.write_csv_parts(parts, tmp_path / "parts.csv")
     assert (tmp_path / "parts.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_parts_are_joined_to_text_without_being_held_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "joined", None)
+    monkeypatch.setattr(parts, "WRITERS", {})
+    out = tmp_path / "whole.csv"
+    with parts.Parts(out, {}) as folder:
+        for number in range(3):
+            folder.add(number, Table({"x": np.arange(2) + 2 * number}))
+        folder.join(out)
+    assert out.read_text() == '"x"\n0\n1\n2\n3\n4\n5\n'
