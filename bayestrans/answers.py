@@ -117,9 +117,11 @@ class Answers:
     def _summaries(self, inputs: Inputs, filled: Floats, score: Floats) -> dict[str, Floats]:
         posterior = self.posterior
         n, k = len(inputs.x), len(posterior.spec.outputs)
-        parts = {name: np.full((n, k), np.nan) for name in ("mean", "sd", "sd_model", *QUANTILES)}
+        # Stars run fastest, as in what the programs return and in the columns to be.
+        names = ("mean", "sd", "sd_model", *QUANTILES)
+        parts: dict[str, Floats] = {name: np.full((k, n), np.nan).T for name in names}
         # Networks have independent posteriors, so pairs between them are uncorrelated.
-        parts["corr"] = np.zeros((n, k, k))
+        parts["corr"] = np.zeros((k, k, n)).T
         for network in self.networks:
             for rows, found in self._of(network, inputs, filled, score):
                 _store(parts, rows, list(network.block.block.outputs), found)
@@ -131,7 +133,8 @@ class Answers:
         for name in ("sd", "sd_model"):
             parts[name] *= scale
         unknown = np.isnan(parts["mean"])
-        parts["corr"][unknown[:, :, None] | unknown[:, None, :]] = np.nan
+        if unknown.any():
+            parts["corr"][unknown[:, :, None] | unknown[:, None, :]] = np.nan
         return parts
 
     def _of(
@@ -146,8 +149,8 @@ class Answers:
         if len(rows):
             linear = posterior.baseline.linear_mean(filled, posterior.scaler, block.inputs)
             correction = (linear, *posterior.calibration.at(score))
-            chosen = [a[np.ix_(rows, outputs)] for a in correction]
-            found, straight = self._summarised(network, z[rows], chosen)
+            chosen = [_some(a, rows)[:, outputs] for a in correction]
+            found, straight = self._summarised(network, _some(z, rows), chosen)
             yield rows, found
             closely[rows] = ~straight
         closer = np.flatnonzero(closely)
@@ -179,6 +182,8 @@ class Answers:
         Their posteriors are independent, but those that see a gap see the same completion.
         """
         posterior = self.posterior
+        if len(self.networks) == 1:
+            return
         network = np.empty(corr.shape[1], dtype=int)
         gap = np.zeros(corr.shape[:2], dtype=bool)
         for number, (block, _, _, _) in enumerate(posterior.blocks):
@@ -221,12 +226,19 @@ def _prepared(posterior: Posterior, block: BlockDraws) -> _Network:
 def _store(
     parts: dict[str, Floats], rows: NDArray[np.int64], outputs: list[int], summary: Summary
 ) -> None:
-    place = np.ix_(rows, outputs)
-    for name in ("mean", "sd", "sd_model"):
-        parts[name][place] = np.asarray(getattr(summary, name)).T
-    for name, values in zip(QUANTILES, summary.quantiles, strict=True):
-        parts[name][place] = np.asarray(values).T
-    parts["corr"][np.ix_(rows, outputs, outputs)] = np.moveaxis(np.asarray(summary.corr), -1, 0)
+    mean, sd, sd_model, quantiles, corr = (np.asarray(part) for part in summary)
+    found = {"mean": mean, "sd": sd, "sd_model": sd_model}
+    found |= zip(QUANTILES, quantiles, strict=True)
+    every = slice(None) if len(rows) == len(parts["mean"]) else rows
+    for i, k in enumerate(outputs):
+        for name, values in found.items():
+            parts[name][every, k] = values[i]
+        for j, other in enumerate(outputs):
+            parts["corr"][every, k, other] = corr[i, j]
+
+
+def _some(values: Floats, rows: NDArray[np.int64]) -> Floats:
+    return values if len(rows) == len(values) else values[rows]
 
 
 def output_columns(outputs: Sequence[Output], parts: dict[str, Floats]) -> Iterator[Column]:

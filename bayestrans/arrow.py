@@ -142,8 +142,8 @@ def from_arrow(arrow: pa.Table) -> Table:
             table[name].unit = u.Unit(unit.decode(), parse_strict="silent")
     if VOPARQUET in known:
         _describe(table, known[VOPARQUET])
-    if header := known.get(b"table_meta_yaml", b"").decode():
-        content = meta.get_header_from_yaml(header.split("\n"))
+    if described := known.get(b"table_meta_yaml", b"").decode():
+        content = meta.get_header_from_yaml(described.split("\n"))
         table.meta.update(content.get("meta", {}))
         for item in content["datatype"]:
             if item["name"] in table.colnames:
@@ -160,10 +160,15 @@ def _describe(table: Table, xml: bytes) -> None:
             table[field.name].description = field.description
 
 
-def to_arrow(table: Table) -> pa.Table:
-    """Return a table with units and descriptions in its schema, as astropy keeps them."""
-    header = {"table_meta_yaml": "\n".join(meta.get_yaml_from_table(table))}
-    return _to_arrow(table).replace_schema_metadata(header)
+def header(table: Table) -> str:
+    """Return units and descriptions as astropy keeps them in a schema."""
+    return "\n".join(meta.get_yaml_from_table(table))
+
+
+def to_arrow(table: Table, described: str | None = None) -> pa.Table:
+    """Return a table with its `header` in the schema, or with one that is at hand."""
+    known = {"table_meta_yaml": header(table) if described is None else described}
+    return _to_arrow(table).replace_schema_metadata(known)
 
 
 def to_frame(table: Table) -> pd.DataFrame:

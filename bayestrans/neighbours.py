@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+
+from .bundles import BUNDLE, bundled, unbundled
 
 Floats = NDArray[np.float64]
 
@@ -25,9 +28,9 @@ PLACES, LEAST_PLACES = 256, 3.0
 #: Rounds that move the places to the means of their stars.
 ROUNDS = 8
 
-#: Stars scored at once. The last group is padded, so that one program serves all and a
-#: star's score does not depend on its company.
-GROUP = 1024
+#: Stars scored at once, whose distances to the places stay in the cache, and in one call
+#: where they are fewer than a bundle.
+GROUP, FEW = 128, 1024
 
 #: The search for a reach: widths of the kernel are tried from twice as dense as the usual
 #: one, each twice as wide as the last, then Newton steps follow.
@@ -150,9 +153,10 @@ class Neighbours:
     def _reach(self, place: Floats, held: float) -> Floats:
         """Return the reach (n,) of whitened places (n, D)."""
         kernel = self._kernel(held)
+        size = FEW if len(place) <= FEW else BUNDLE
         found = [
-            _reaches(kernel, jnp.asarray(_padded(place[start : start + GROUP]).T, jnp.float32))
-            for start in range(0, len(place), GROUP)
+            unbundled(_reaches(kernel, bundled(place[start : start + size], GROUP, size)))
+            for start in range(0, len(place), size)
         ]
         return np.concatenate([np.zeros(0), *found])[: len(place)]
 
@@ -202,12 +206,13 @@ def _rough_spacing(points: Floats) -> float:
     return max(float(np.median(near)), 1e-6)
 
 
-def _padded(place: Floats) -> Floats:
-    return np.pad(place, ((0, GROUP - len(place)), (0, 0)))
-
-
 @jax.jit
 def _reaches(kernel: _Kernel, z: jax.Array) -> jax.Array:
+    """Return the reach (G, n) of groups of stars at ``z`` (G, D, n), one after the other."""
+    return jax.lax.map(partial(_reach, kernel), z)
+
+
+def _reach(kernel: _Kernel, z: jax.Array) -> jax.Array:
     """Return the reach (n,) of stars at ``z`` (D, n)."""
     lengths = (kernel.places**2).sum(axis=1)[:, None] + (z**2).sum(axis=0)
     square = jnp.maximum(lengths - 2.0 * kernel.places @ z, 0.0)

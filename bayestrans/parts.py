@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,7 +14,7 @@ import pyarrow as pa
 from astropy.table import Table, vstack
 from filelock import FileLock, Timeout
 
-from .arrow import from_arrow, to_arrow, write_parquet_parts
+from .arrow import from_arrow, header, to_arrow, write_parquet_parts
 from .delimited import write_csv_parts
 from .files import whole, write_text
 from .formats import FORMATS, WRITERS
@@ -116,6 +116,8 @@ class Unfinished:
 class Parts(Unfinished):
     """Parts of a table, each written whole, so that after a kill those that are there are good."""
 
+    _header: str | None = None
+
     def _worth_keeping(self, kind: type[BaseException] | None) -> bool:
         return super()._worth_keeping(kind) and self.done > 0
 
@@ -131,8 +133,10 @@ class Parts(Unfinished):
         return self.folder / f"part-{number:06d}.arrow"
 
     def add(self, number: int, table: Table) -> None:
-        """Write one part, whole."""
-        arrow = to_arrow(table)
+        """Write one part, whole. All have the units and descriptions of the first one."""
+        if self._header is None:  # to write them takes longer than the part
+            self._header = header(table)
+        arrow = to_arrow(table, self._header)
         with (
             whole(self._path(number)) as partial,
             pa.OSFile(os.fspath(partial), "wb") as stream,
@@ -140,25 +144,31 @@ class Parts(Unfinished):
         ):
             writer.write_table(arrow)
 
-    def _arrows(self) -> Iterator[pa.Table]:
-        for number in range(self.done):
-            with pa.OSFile(os.fspath(self._path(number)), "rb") as stream:
-                yield pa.ipc.open_file(stream).read_all()
+    def _arrow(self, number: int) -> pa.Table:
+        with pa.OSFile(os.fspath(self._path(number)), "rb") as stream:
+            return pa.ipc.open_file(stream).read_all()
+
+    def _table(self, number: int) -> Table:
+        return read_table(from_arrow(self._arrow(number)))
 
     def tables(self) -> Iterator[Table]:
         """Yield the parts."""
-        return (read_table(from_arrow(part)) for part in self._arrows())
+        return map(self._table, range(self.done))
 
-    def join(self, partial: Path) -> None:
+    def join(self, partial: Path, coming: Iterable[object]) -> None:
         """Write all parts as one table to a path, in the format of the table's suffix.
 
-        Parquet and CSV are written part by part, other formats at once.
+        One for each of ``coming``, by whose time it is there: what is written while others
+        are still at work costs no time. Parquet and CSV are written part by part, other
+        formats at once.
         """
         kind = FORMATS[self.out.suffix.lower()]
+        numbers = (number for number, _ in enumerate(coming))
+        # As they lie on the disk, so that it does not matter who wrote them.
         if kind in IN_PARTS:
-            IN_PARTS[kind](self._arrows(), partial)
+            IN_PARTS[kind](map(self._arrow, numbers), partial)
         else:
-            WRITERS[kind](joined(list(self.tables())), partial)
+            WRITERS[kind](joined([self._table(number) for number in numbers]), partial)
 
 
 def interrupted(out: str | os.PathLike[str]) -> bool:

@@ -18,13 +18,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from . import student
+from .bundles import BUNDLE, bundled, unbundled
 from .model import Shape, location_and_scale
 from .moments import QUANTILES, Summary
 
 Floats = NDArray[np.float64]
-
-#: Stars in one call; the last call is filled up.
-BUNDLE = 8192
 
 #: Stars whose arrays lie in the cache of a processor together.
 CACHED = 1024
@@ -95,7 +93,7 @@ def summarise(
         predictives, and so their summaries.
     shape : Shape
     group : int
-        Stars that a device works on at a time, a part of `BUNDLE`; see `room`.
+        Stars that a device works on at a time, a part of a bundle; see `room`.
 
     Returns
     -------
@@ -106,10 +104,10 @@ def summarise(
     found = []
     for start in range(0, max(1, len(z)), BUNDLE):
         rows = slice(start, start + BUNDLE)
-        arrays = [_bundled(a[rows], group) for a in (z, *correction)]
+        arrays = [bundled(a[rows], group) for a in (z, *correction)]
         found.append(_summarise(part, scatter, *arrays, shape=shape))
     parts = [
-        np.concatenate([_unbundled(one[place]) for one in found], axis=-1)[..., : len(z)]
+        np.concatenate([unbundled(one[place]) for one in found], axis=-1)[..., : len(z)]
         for place in range(len(found[0]))
     ]
     return Summary(*parts[:-1]), parts[-1]
@@ -123,19 +121,6 @@ def room() -> int:
 def exhausted(error: Exception) -> bool:
     """Say whether it is for lack of a device's memory that a program stopped."""
     return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
-
-
-def _bundled(values: Floats, group: int) -> NDArray[np.float32]:
-    """Return stars (N, F) in groups (G, F, group), filled up to a bundle."""
-    filled = np.zeros((BUNDLE, values.shape[1]), dtype=np.float32)
-    filled[: len(values)] = values
-    return np.ascontiguousarray(filled.reshape(-1, group, values.shape[1]).swapaxes(1, 2))
-
-
-def _unbundled(values: jax.Array) -> NDArray[np.float32]:
-    """Return groups of stars (G, ..., group) as (..., N)."""
-    apart = np.moveaxis(np.asarray(values), 0, -2)
-    return apart.reshape(*apart.shape[:-2], -1)
 
 
 @partial(jax.jit, static_argnames="shape")

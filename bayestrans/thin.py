@@ -55,8 +55,7 @@ def fewest(mixture: Mixture) -> NDArray[np.int64]:
     """
     checked = np.arange(mixture.location.shape[-1]) % CHECKED == CHECKED - 1
     features = _features(_at(mixture, ~checked))
-    away = (features - features.mean(axis=0)).astype(np.float32)
-    order = _herded(away, COUNTS[-1])
+    order = _herded(features - features.mean(axis=0), COUNTS[-1])
     check = _at(mixture, checked)
     n_draws = len(check.location)
     whole = _summary(check, np.arange(n_draws))
@@ -97,22 +96,22 @@ def _apart(found: _Summary, whole: _Summary) -> float:
     return max(float(np.sqrt(np.mean(part**2))) for part in parts)
 
 
-def _features(draws: _Draws) -> Floats:
+def _features(draws: _Draws) -> NDArray[np.float32]:
     """Return what the summaries are means of, (S, F), over each star's widths."""
-    location, scale, corr, dof = draws
-    whole = _summary(draws, np.arange(len(location)))
-    away, unit = (location - whole.mean) / whole.core, scale / whole.core
-    tailed = scale * np.sqrt(student.variance(dof))[:, None, None] / whole.sd
-    parts = (
-        away,
-        np.einsum("sin,sjn->sijn", away, away),
-        np.einsum("sin,sij,sjn->sijn", unit, corr, unit),
-        np.einsum("sin,sij,sjn->sijn", tailed, corr, tailed),
-    )
+    whole = _summary(draws, np.arange(len(draws.dof)))
+    away = ((draws.location - whole.mean) / whole.core).astype(np.float32)
+    corr = draws.corr.astype(np.float32)
+    parts = [away, np.einsum("sin,sjn->sijn", away, away)]
+    for tails, width in (
+        (np.ones(len(draws.dof)), whole.core),
+        (np.sqrt(student.variance(draws.dof)), whole.sd),
+    ):
+        unit = (draws.scale * tails[:, None, None] / width).astype(np.float32)
+        parts.append(np.einsum("sin,sij,sjn->sijn", unit, corr, unit))
     return np.concatenate([part.reshape(len(away), -1) for part in parts], axis=1)
 
 
-def _herded(away: NDArray[np.floating], count: int) -> NDArray[np.int64]:
+def _herded(away: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     """Return draws in the order in which they bring the mean of features (S, F) nearest to 0."""
     products = away @ away.T
     sizes, reach = np.diag(products).copy(), np.zeros(len(away))

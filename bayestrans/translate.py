@@ -6,8 +6,9 @@ import itertools
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,11 @@ def _write(
         if tables is not None:
             tables.append(table)
 
+    def added(found: Iterator[Table]) -> Iterator[None]:
+        for table in found:
+            add(table)
+            yield
+
     with Parts(
         out,
         job_of(answers, digest(catalogue), BATCH),
@@ -180,11 +186,10 @@ def _write(
             begin=count.stars,
             keep=lambda number, table: parts.add(done + number, table),
         )
-        for table in found:
-            add(table)
-        # In the folder of the parts, so that what a kill leaves of it goes with them.
-        with whole(out, parts.folder) as partial:
-            parts.join(partial)
+        # In the folder of the parts, so that what a kill leaves of it goes with them. Closed
+        # within it too: no worker goes on after an error.
+        with closing(found), whole(out, parts.folder) as partial:
+            parts.join(partial, itertools.chain(range(done), added(found)))
             check_writable(
                 out, overwrite=settings.overwrite
             )  # someone may have written it meanwhile
@@ -211,14 +216,15 @@ def _translated(
     total: int | None,
     begin: int = 0,
     keep: Callable[[int, Table], None] = lambda number, table: None,
-) -> Iterator[Table]:
+) -> Generator[Table]:
     """Yield the answers to batches of stars in their order, with what is known of them.
 
-    As many batches at a time as there are cores: programs and NumPy release the interpreter.
+    One batch more at a time than there are cores, as programs and NumPy release the interpreter
+    but what lies between does not.
     Each worker keeps its own batch: to wait for the disk is no reason to stand idle.
     """
     waiting: deque[Future[Table]] = deque()
-    workers = os.cpu_count() or 1
+    workers = (os.cpu_count() or 1) + 1
 
     def one(number: int, inputs: Inputs) -> Table:
         table = answers.table(inputs)

@@ -52,6 +52,6 @@ def test_reaches_are_the_same_in_one_sum(accelerator):
     known = Neighbours.learn(np.random.default_rng(0).normal(size=(400, 2)), (0, 1))
     place = jnp.asarray(np.random.default_rng(1).normal(size=(2, 64)), jnp.float32)
     kernel = known._kernel(known.held)
-    one = _reaches(kernel, place)
+    one = _reaches(kernel, place[None])
     accelerator()
-    np.testing.assert_allclose(_reaches.__wrapped__(kernel, place), one, rtol=1e-5)
+    np.testing.assert_allclose(_reaches.__wrapped__(kernel, place[None]), one, rtol=1e-5)

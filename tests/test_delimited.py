@@ -125,5 +125,5 @@ def test_parts_are_joined_to_text_without_being_held_together(tmp_path, monkeypa
     with parts.Parts(out, {}) as folder:
         for number in range(3):
             folder.add(number, Table({"x": np.arange(2) + 2 * number}))
-        folder.join(out)
+        folder.join(out, range(3))
     assert out.read_text() == '"x"\n0\n1\n2\n3\n4\n5\n'

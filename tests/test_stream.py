@@ -226,17 +226,17 @@ def test_a_folder_that_is_a_hats_catalogue_is_left_to_its_engine(posterior, tmp_
         bt.translate_file(posterior, tmp_path, tmp_path / "out", progress=False)
 
 
-def test_after_the_first_batch_two_cores_work_on_two_and_read_no_further(monkeypatch):
+def test_after_the_first_batch_two_cores_work_on_three_and_read_no_further(monkeypatch):
     monkeypatch.setattr(stream, "provenance", lambda job: {})
     monkeypatch.setattr(stream.os, "cpu_count", lambda: 2)
-    both, log = threading.Barrier(2, timeout=20), []
+    every, log = threading.Barrier(3, timeout=20), []
 
     class Watched:
         def table(self, inputs: SimpleNamespace) -> Table:
             if inputs.number == 0:  # the others wait for what it compiles
                 time.sleep(0.2)
             else:
-                both.wait()  # alone it would wait in vain
+                every.wait()  # alone it would wait in vain
             log.append(f"answered {inputs.number}")
             return Table({"number": [inputs.number]})
 
@@ -248,7 +248,7 @@ def test_after_the_first_batch_two_cores_work_on_two_and_read_no_further(monkeyp
     found = []
     for table in stream._translated(Watched(), batches(), {}, progress=False, total=7):
         found.append(table["number"][0])
-        assert sum(line.startswith("read") for line in log) <= len(found) + 2
+        assert sum(line.startswith("read") for line in log) <= len(found) + 3
     assert found == list(range(7))
     assert log[:3] == ["read 0", "answered 0", "read 1"]
 
@@ -291,7 +291,8 @@ def test_a_kill_while_the_parts_are_joined_leaves_nothing_that_stays(
     posterior.save(model)
     code = (
         "import os, signal, sys; from bayestrans import cli; from bayestrans.parts import Parts\n"
-        "def join(self, partial):\n"
+        "def join(self, partial, coming):\n"
+        "    list(coming)\n"
         "    partial.write_bytes(b'half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
         "Parts.join = join\n"
