@@ -25,7 +25,7 @@ from .moments import QUANTILES, Summary
 Floats = NDArray[np.float64]
 
 #: Stars whose arrays lie in the cache of a processor together.
-CACHED = 1024
+CACHED = 512
 
 #: Where the distribution function is computed, in half-widths of the central 68 % about the
 #: mean: in normal quantiles it is nearly straight between.
@@ -147,66 +147,40 @@ def _group(
     correction: tuple[jax.Array, jax.Array, jax.Array],
     shape: Shape,
 ) -> tuple[jax.Array, ...]:
-    kept, sums = _over_draws(part, z, scatter, shape)
-    count = len(part.table)
-    pairs = list(combinations_with_replacement(range(shape.n_outputs), 2))
-    away = sums.away / count
+    first, apart, scale = _over_draws(part, z, scatter, shape)
+    away = apart.mean(axis=0)
     between, total = {}, {}
-    for (i, j), product, noise in zip(pairs, sums.between, sums.within, strict=True):
-        between[i, j] = product / count - away[i] * away[j]
-        total[i, j] = total[j, i] = between[i, j] + noise / count
+    for i, j in combinations_with_replacement(range(shape.n_outputs), 2):
+        noise = (part.variance[:, i, j, None] * scale[:, i] * scale[:, j]).mean(axis=0)
+        between[i, j] = (apart[:, i] * apart[:, j]).mean(axis=0) - away[i] * away[j]
+        total[i, j] = total[j, i] = between[i, j] + noise
     each = range(shape.n_outputs)
     model = jnp.maximum(jnp.stack([between[k, k] for k in each]), 0.0)
     variance = jnp.stack([total[k, k] for k in each])
-    half = jnp.sqrt(model + part.half**2 * sums.scale / count)
+    half = jnp.sqrt(model + part.half**2 * (scale**2).mean(axis=0))
     covariance = jnp.stack([jnp.stack([total[i, j] for j in each]) for i in each])
     corr = covariance / jnp.sqrt(variance[:, None] * variance[None])
     linear, share, stretch = correction
-    mean = sums.first + away
+    mean = first + away
     centre = mean + (1.0 - share) * (linear - mean)
-    quantiles, straight = _quantiles(part, kept, away, half)
+    quantiles, straight = _quantiles(part, (apart, 1.0 / scale), away, half)
     quantiles = centre + stretch * quantiles
     sd, sd_model = stretch * jnp.sqrt(variance), stretch * jnp.sqrt(model)
     return centre, sd, sd_model, quantiles, corr, straight.all(axis=0)
 
 
-class _Sums(NamedTuple):
-    """Sums over draws: locations (K, N) away from those of the ``first``, and products of pairs."""
-
-    first: jax.Array
-    away: jax.Array
-    between: tuple[jax.Array, ...]
-    within: tuple[jax.Array, ...]
-    scale: jax.Array
-
-
 def _over_draws(
     part: Chosen, z: jax.Array, scatter: jax.Array, shape: Shape
-) -> tuple[tuple[jax.Array, jax.Array], _Sums]:
-    """Return locations and inverse scales (S, K, N) of all draws, and what they sum up to."""
-    pairs = list(combinations_with_replacement(range(shape.n_outputs), 2))
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return the first draw's locations (K, N), all others' away from it and scales (S, K, N)."""
     # Relative to one draw: the spread of draws may be small beside what they have in common.
     first, _ = location_and_scale({n: v[0] for n, v in part.draws.items()}, z, scatter, shape)
 
-    def add(sums: _Sums, item: tuple[Mapping[str, jax.Array], jax.Array]):  # type: ignore[no-untyped-def]
-        draw, variance = item
+    def one(_: None, draw: Mapping[str, jax.Array]) -> tuple[None, tuple[jax.Array, jax.Array]]:
         location, scale = location_and_scale(draw, z, scatter, shape)
-        away = location - first
-        between = tuple(
-            s + away[i] * away[j] for s, (i, j) in zip(sums.between, pairs, strict=True)
-        )
-        within = tuple(
-            s + variance[i, j] * scale[i] * scale[j]
-            for s, (i, j) in zip(sums.within, pairs, strict=True)
-        )
-        new = _Sums(first, sums.away + away, between, within, sums.scale + scale**2)
-        return new, (away, 1.0 / scale)
+        return None, (location - first, scale)
 
-    none = (jnp.zeros_like(first[0]),) * len(pairs)
-    zero = jnp.zeros_like(first)
-    start = _Sums(first, zero, none, none, zero)
-    sums, kept = jax.lax.scan(add, start, (dict(part.draws), part.variance))
-    return kept, sums
+    return first, *jax.lax.scan(one, None, dict(part.draws))[1]
 
 
 def _quantiles(

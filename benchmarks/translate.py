@@ -5,6 +5,9 @@ catalogue from Parquet to Parquet, all in one run on one machine. The floor is w
 matrix products and the activations of the draws in use take by themselves. The reference's
 networks (Thomas et al. 2024) are run with random weights: their speed does not depend on
 them. ``--memory`` compares the peak memory of a catalogue with that of one ten times as long.
+
+``BAYESTRANS_KERAS_PYTHON`` names the Python of an environment with TensorFlow: the same networks
+are then asked there too, as the reference's users ask them.
 """
 
 from __future__ import annotations
@@ -58,9 +61,9 @@ def write_catalogue(path: Path, stars: int) -> None:
 
 
 def rate(work: Callable[[], object], stars: int) -> float:
-    """Return stars per second of the better of two runs."""
+    """Return stars per second of the best of three runs."""
     seconds = []
-    for _ in range(2):
+    for _ in range(3):
         begun = time.perf_counter()
         work()
         seconds.append(time.perf_counter() - begun)
@@ -135,6 +138,19 @@ def reference(features: int, outputs: int, batch: int) -> float:
 
     work()
     return rate(work, count * batch)
+
+
+def in_keras(features: int, outputs: int, batches: tuple[int, ...]) -> list[float]:
+    """Return the same in Keras for each batch size, or nothing where there is no Keras."""
+    python = os.environ.get("BAYESTRANS_KERAS_PYTHON")
+    if not python:
+        return []
+    script = Path(__file__).with_name("_in_keras.py")
+    arguments = map(str, (features, outputs, 20_000, *batches))
+    found = subprocess.run(
+        [python, script, *arguments], stdout=subprocess.PIPE, text=True, check=True
+    )
+    return [float(line) for line in found.stdout.splitlines()]
 
 
 def accuracy(posterior: bt.Posterior, path: Path) -> str:
@@ -212,6 +228,10 @@ def main() -> None:
             theirs = reference(features, outputs, batch)
             ratio = f"ours over it {ours / theirs:.0f}"
             print(f"reference, batch {batch:5d}  {theirs:12,.0f} stars/s, {ratio}")
+        batches = (32, 256, 4096)
+        for batch, theirs in zip(batches, in_keras(features, outputs, batches), strict=False):
+            print(f"in Keras,  batch {batch:5d}  {theirs:12,.0f} stars/s, ", end="")
+            print(f"ours over it {ours / theirs:.0f}")
         if options.memory:
             saved, longer = folder / "m.nc", folder / "c.parquet"
             posterior.save(saved)
