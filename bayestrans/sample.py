@@ -278,7 +278,8 @@ class NUTS:
         )
         keys = jax.random.split(run_key, self.chains)
         with progress_bar(f"{label}: NUTS", self.chains, "chain", progress=progress) as bar:
-            drawn = PerChain(self._chain(target))((starts, keys), target.data, bar.update)
+            program = _nuts_program(self, target.log_density)
+            drawn = program((starts, keys), target.data, bar.update)
         positions, potential, energy, diverging, steps, step_size = drawn
         stats = {
             "log_density": -np.asarray(potential),
@@ -294,11 +295,13 @@ class NUTS:
         }
         return Run(np.asarray(positions), stats, tuning)
 
-    def _chain(self, target: Target) -> Any:
+    def chain(self, log_density: Callable[..., jax.Array]) -> Any:
+        """Return the program that warms one chain up and draws with it."""
+
         def chain(start_and_key: Any, data: Any) -> Any:
             start, key = start_and_key
             kernel = NumpyroNUTS(
-                potential_fn=lambda position: -target.log_density(position, data),
+                potential_fn=lambda position: -log_density(position, data),
                 target_accept_prob=self.target_accept,
                 max_tree_depth=self.max_tree_depth,
                 adapt_mass_matrix=self.adapt_mass_matrix,
@@ -316,3 +319,8 @@ class NUTS:
             return *drawn, state.adapt_state.step_size
 
         return chain
+
+
+@lru_cache(maxsize=PROGRAMS)
+def _nuts_program(method: NUTS, log_density: Callable[..., jax.Array]) -> PerChain:
+    return PerChain(method.chain(log_density))

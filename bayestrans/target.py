@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,9 @@ from .spec import Block
 
 #: Completions of each training star with gaps, over which its density is averaged.
 COMPLETIONS = 8
+
+#: Shapes of data whose functions are kept, and with them what was compiled of them.
+TARGETS = 8
 
 
 class Target(NamedTuple):
@@ -106,14 +110,25 @@ def of_stars(data: Data, chosen: NDArray[np.bool_]) -> Data:
 
 
 def build_target(data: Data, network: Network, noise: Noise, probes: NDArray[np.int64]) -> Target:
-    """Return the target of one block; ``probes`` are positions among its stars."""
+    """Return the target of one block; ``probes`` are positions among its stars.
+
+    Targets of equal shapes share their functions, so that what was compiled for one serves all.
+    """
     shape = Shape.of(network, noise, len(data.delta))
+    kinds = tuple((part.shape, part.dtype) for part in data)
+    return _functions(kinds, shape, tuple(map(int, probes)))._replace(data=data)
+
+
+@lru_cache(maxsize=TARGETS)
+def _functions(kinds: tuple[Any, ...], shape: Shape, probes: tuple[int, ...]) -> Target:
+    """Return the target of stars of which the shape and dtype of each array are known."""
+    like: Any = Data(*(jax.ShapeDtypeStruct(*kind) for kind in kinds))  # type: ignore[arg-type]
     # Only shapes are wanted of it: run for real, it compiles hundreds of small programs.
     template = jax.eval_shape(
         lambda data: (
             initialize_model(jax.random.key(0), model, model_args=(data, shape)).param_info.z
         ),
-        data,
+        like,
     )
     flat, unravel = ravel_pytree({name: np.zeros(t.shape, t.dtype) for name, t in template.items()})
 
@@ -121,13 +136,16 @@ def build_target(data: Data, network: Network, noise: Noise, probes: NDArray[np.
         return -potential_energy(model, (data, shape), {}, unravel(position))
 
     def constrain(position: jax.Array) -> dict[str, jax.Array]:
-        return constrain_fn(model, (data, shape), {}, unravel(position))
+        nothing = jax.tree.map(lambda kind: jnp.zeros(kind.shape, kind.dtype), like)
+        return constrain_fn(model, (nothing, shape), {}, unravel(position))
 
     def probe(position: jax.Array, data: Data) -> jax.Array:
         draw = constrain(position)
-        location, scale = location_and_scale(draw, data.z[:, probes], data.scatter, shape)
+        location, scale = location_and_scale(
+            draw, data.z[:, np.array(probes, dtype=int)], data.scatter, shape
+        )
         if shape.fixed_scatter:
             return location
         return jnp.concatenate([location, jnp.log(scale)])
 
-    return Target(log_density, constrain, probe, data, len(flat))
+    return Target(log_density, constrain, probe, like, len(flat))

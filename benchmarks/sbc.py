@@ -1,8 +1,8 @@
 """Which sampler's posterior to trust: simulation-based calibration in function space.
 
-``python benchmarks/sbc.py [--runs 200] [--keep sbc.npz] [--out sbc.png]`` draws a small network from the prior,
-its stars from the network, and the posterior of those stars with each method; the rank of the
-true function among its draws must be uniform over the runs (Talts et al. 2018, arXiv
+``python benchmarks/sbc.py [--runs 200] [--keep sbc.npz] [--out sbc.png]`` draws a small network
+from the prior, its stars from the network, and the posterior of those stars with each method;
+the rank of the true function among its draws must be uniform over the runs (Talts et al. 2018, arXiv
 1804.06788). Ranks of weights would say nothing: what is ranked are the location and the log
 scatter at a few places, dense and beyond the training stars, the degrees of freedom, the
 factor of the errors and the correlation. Printed are, for each method, the shares of true

@@ -1,0 +1,96 @@
+"""Simulation-based calibration of `fit` as a whole: scaling, sampling, calibration.
+
+``python benchmarks/sbc_fit.py [--runs 200]`` takes the networks and stars of ``sbc.py`` in
+physical units, fits them with `fit`, which knows neither the scales that they were made with
+nor that the prior holds, and asks `predict` at four places. Ranked are the true function among
+its draws and B's true value of a new star there among those drawn for it, with and without
+the calibration by regions held out. Shares and bands are those of ``sbc.py``; beyond the
+training stars a calibrated error is meant to be too wide for a prior that holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import time
+import warnings
+
+import numpy as np
+from sbc import LEVELS, NETWORK, OUTPUTS, PLACES, PROB, SHAPE, STARS, line, simulated
+
+import bayestrans as bt
+from bayestrans.model import Data
+
+#: Of the inputs, and of what is added to them.
+CENTRE, SCALE = np.array([5000.0, 3.0]), np.array([500.0, 1.0])
+OFFSET, UNIT = np.array([40.0, 0.1]), np.array([100.0, 0.2])
+SPEC = bt.Spec(
+    "networks from the prior",
+    (bt.Input("teff", "teff_a", unit="K"), bt.Input("logg", "logg_a")),
+    (
+        bt.Output("teff", "teff_b", "e_teff_b", unit="K", corrects="teff"),
+        bt.Output("logg", "logg_b", "e_logg_b", corrects="logg"),
+    ),
+)
+METHOD = bt.MCLMC(draws=250, steps=4000)
+DENSE, BEYOND = slice(0, 3 * OUTPUTS), slice(3 * OUTPUTS, 4 * OUTPUTS)
+
+
+def pairs_of(data: Data) -> bt.Pairs:
+    """Return stars in physical units."""
+    z, delta, err = (np.asarray(a, float).T for a in (data.z, data.delta, data.err))
+    x = CENTRE + SCALE * z
+    y = x + OFFSET + UNIT * delta
+    return bt.Pairs(SPEC, x, np.full_like(x, np.nan), y, UNIT * err, np.arange(len(x)))
+
+
+def truths(found: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return the true function (place, output) and a new star's true value there."""
+    size = len(PLACES) * OUTPUTS
+    location, log_scale = found[: 2 * size].reshape(2, -1, OUTPUTS)
+    dof, corr = found[2 * size] + 2.0, found[-1]
+    normal = rng.standard_normal((len(PLACES), OUTPUTS))
+    normal[:, 1] = corr * normal[:, 0] + np.sqrt(1.0 - corr**2) * normal[:, 1]
+    noise = normal / np.sqrt(rng.chisquare(dof, (len(PLACES), 1)) / dof)
+    shift = CENTRE + SCALE * PLACES + OFFSET
+    return shift + UNIT * location, shift + UNIT * (location + np.exp(log_scale) * noise)
+
+
+def ranks(runs: int, seed: int, *, calibrate: bool) -> tuple[np.ndarray, float]:
+    """Return ranks (run, kind, quantity) as shares of the draws, and seconds a run."""
+    rng, x, found = np.random.default_rng(seed), CENTRE + SCALE * PLACES, []
+    begun = time.perf_counter()
+    for run, (data, truth) in enumerate(simulated(runs, seed)):
+        options = {"network": NETWORK, "method": METHOD, "progress": False}
+        posterior = bt.fit(pairs_of(data), seed=run, calibrate=calibrate, **options)
+        both = []
+        for kind, true in zip(("mean", "true"), truths(truth, rng), strict=True):
+            draws = posterior.predict(x, np.full_like(x, np.nan), kind=kind, seed=run)
+            below = (draws < true).sum(axis=0) + rng.uniform(size=true.shape)
+            both.append((below / (len(draws) + 1)).ravel())
+        found.append(both)
+    return np.array(found), (time.perf_counter() - begun) / runs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=2)
+    options = parser.parse_args()
+    print(
+        f"{options.runs} fits of {STARS} stars, {OUTPUTS} outputs, network {SHAPE.network.hidden}; "
+        f"{platform.machine()}\n\n  % of true values within"
+        f"{'':2s}{''.join(f'{100 * level:7.0f}' for level in LEVELS)}   within the {PROB:.0%} band"
+    )
+    for calibrate in (False, True):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", bt.SamplingWarning)
+            share, seconds = ranks(options.runs, options.seed, calibrate=calibrate)
+        print(f"{'calibrated' if calibrate else 'not calibrated'}, {seconds:.1f} s a run")
+        for k, kind in enumerate(("function", "new star")):
+            print(line(f"{kind}, dense", share[:, k, DENSE]))
+            print(line(f"{kind}, beyond", share[:, k, BEYOND]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
