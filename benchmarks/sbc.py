@@ -2,13 +2,13 @@
 
 ``python benchmarks/sbc.py [--runs 200] [--keep sbc.npz] [--out sbc.png]`` draws a small network
 from the prior, its stars from the network, and the posterior of those stars with each method;
-the rank of the true function among its draws must be uniform over the runs (Talts et al. 2018, arXiv
-1804.06788). Ranks of weights would say nothing: what is ranked are the location and the log
-scatter at a few places, dense and beyond the training stars, the degrees of freedom, the
+the rank of the true function among its draws must be uniform over the runs (Talts et al. 2018,
+arXiv 1804.06788). Ranks of weights would say nothing: what is ranked are the location and the
+log scatter at a few places, dense and beyond the training stars, the degrees of freedom, the
 factor of the errors and the correlation. Printed are, for each method, the shares of true
 values in central 50, 68, 90 and 95 % intervals and how many of the quantities stay within
 the simultaneous 99 % band of the ECDF of their ranks. With ``--keep`` the methods of several
-commands come into one picture; NUTS takes sixteen times as long as MCLMC.
+commands come into one picture; NUTS takes many times as long as the others.
 """
 
 from __future__ import annotations
