@@ -136,12 +136,9 @@ class MCLMC:
         options: dict[str, Any] = {"label": label, "progress": progress}
         start_key, run_key = jax.random.split(key)
         begun = time.perf_counter()
+        starts = warm_starts(target, start_key, count=self.chains, steps=self.warm_steps, **options)
         settle, piece = _programs(self, target.log_density)
         burn_in, *thins = self._rounds()
-        like = _at_rest(jnp.zeros((self.chains, target.dim)), run_key)
-        settle.prepare(like, target.data)  # while the warm starts are compiled and found
-        piece.prepare((like, jnp.full(self.chains, burn_in)), target.data)
-        starts = warm_starts(target, start_key, count=self.chains, steps=self.warm_steps, **options)
         chains = _at_rest(starts, run_key)
         chains = self._burnt_in(settle, piece, target, chains, burn_in, **options)
         ceiling = float(chains.step_size[0])

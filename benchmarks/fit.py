@@ -1,7 +1,8 @@
 """Time per gradient and per effective sample of a fit, with the floor beside them.
 
-``python benchmarks/fit.py [--stars 4000] [--seconds 60]`` on simulated stars. Times
-are wall-clock; ratios are within one run on one machine.
+``python benchmarks/fit.py [--stars 4000] [--seconds 60]`` on simulated stars; with
+``--again`` what a second fit of as many stars takes. Times are wall-clock; ratios are within
+one run on one machine.
 """
 
 from __future__ import annotations
@@ -100,15 +101,33 @@ def effective(posterior: bt.Posterior, test: bt.Pairs) -> float:
     return float(np.median(array_stats.ess(values, method="bulk", chain_axis=0, draw_axis=1)))
 
 
+def fitted_again() -> None:
+    """Print what a fit takes, and one of as many other stars in the same process."""
+    pairs = bt.simulate(1200, 10, seed=0).pairs
+    half = len(pairs) // 2
+    spent = []
+    for start in (0, half):
+        begun = time.perf_counter()
+        some = pairs.take(np.arange(start, start + half))
+        bt.fit(some, method=bt.MCLMC(steps=2000), seed=1, progress=False)
+        spent.append(time.perf_counter() - begun)
+    first, second = spent
+    print(f"fit of {half} stars, calibrated {first:8.1f} s; of as many others {second:.1f} s")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stars", type=int, default=4000)
     parser.add_argument("--seconds", type=float, default=60.0, help="time budget of MCLMC")
     parser.add_argument("--nuts", action="store_true", help="also NUTS, which takes long")
     parser.add_argument("--depth", type=int, default=8, help="deepest trees of NUTS")
+    parser.add_argument("--again", action="store_true", help="only what a second fit takes")
     options = parser.parse_args()
     machine = platform.processor() or platform.machine()
     print(f"{os.cpu_count()} cores, {machine}, jax {jax.__version__}")
+    if options.again:
+        fitted_again()
+        return
 
     full = bt.simulate(options.stars, 10, seed=0).pairs
     inputs = tuple(i for i in full.spec.inputs if not i.extrinsic)

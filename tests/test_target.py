@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -58,14 +57,3 @@ def test_a_second_fit_of_as_many_stars_compiles_nothing_large(monkeypatch):
     monkeypatch.setattr(PerChain, "__init__", lambda self, function: made.append(1))
     tiny_fit(method, LINEAR)
     assert not made
-
-
-def test_what_cannot_be_compiled_is_said_where_it_is_wanted(monkeypatch):
-    def fail(self):
-        raise RuntimeError("no room for the program")
-
-    monkeypatch.setattr(jax.stages.Lowered, "compile", fail)
-    run = PerChain(lambda state, shared: state + shared)
-    run.prepare(jnp.zeros((2, 3)), 1.0)
-    with pytest.raises(RuntimeError, match="no room for the program"):
-        run(jnp.zeros((2, 3)), 1.0)
