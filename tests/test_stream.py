@@ -21,7 +21,7 @@ from filelock import FileLock
 
 import bayestrans as bt
 from bayestrans import answers as engine
-from bayestrans import cli
+from bayestrans import cli, parts
 from bayestrans.arrow import to_arrow, write_parquet_parts
 from bayestrans.tables import read_table, write_table
 
@@ -251,6 +251,30 @@ def test_after_the_first_batch_two_cores_work_on_three_and_read_no_further(monke
         assert sum(line.startswith("read") for line in log) <= len(found) + 3
     assert found == list(range(7))
     assert log[:3] == ["read 0", "answered 0", "read 1"]
+
+
+def test_a_disk_that_is_full_while_parts_are_joined_ends_the_work(
+    posterior, path, small_parts, tmp_path, monkeypatch
+):
+    began: list[int] = []
+    answer = engine.Answers.table
+
+    def counted(self, inputs):
+        began.append(len(inputs.x))
+        return answer(self, inputs)
+
+    def full(arrows, partial):
+        partial.write_bytes(next(arrows).column_names[0].encode())
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(engine.Answers, "table", counted)
+    monkeypatch.setattr(stream.os, "cpu_count", lambda: 1)
+    monkeypatch.setitem(parts.IN_PARTS, "Parquet", full)
+    before = set(tmp_path.iterdir())
+    with pytest.raises(OSError, match="No space left"):
+        bt.translate_file(posterior, path, tmp_path / "b.parquet", progress=False)
+    assert set(tmp_path.iterdir()) == before
+    assert len(began) < 4  # of four parts
 
 
 def test_a_column_with_gaps_in_some_parts_only(posterior, catalogue, small_parts, tmp_path):
