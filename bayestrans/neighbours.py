@@ -209,10 +209,10 @@ def _rough_spacing(points: Floats) -> float:
 @jax.jit
 def _reaches(kernel: _Kernel, z: jax.Array) -> jax.Array:
     """Return the reach (G, n) of groups of stars at ``z`` (G, D, n), one after the other."""
-    return jax.lax.map(partial(_reach, kernel), z)
+    return jax.lax.map(partial(_group_reach, kernel), z)
 
 
-def _reach(kernel: _Kernel, z: jax.Array) -> jax.Array:
+def _group_reach(kernel: _Kernel, z: jax.Array) -> jax.Array:
     """Return the reach (n,) of stars at ``z`` (D, n)."""
     lengths = (kernel.places**2).sum(axis=1)[:, None] + (z**2).sum(axis=0)
     square = jnp.maximum(lengths - 2.0 * kernel.places @ z, 0.0)

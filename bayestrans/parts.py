@@ -158,9 +158,8 @@ class Parts(Unfinished):
     def join(self, partial: Path, coming: Iterable[object]) -> None:
         """Write all parts as one table to a path, in the format of the table's suffix.
 
-        One for each of ``coming``, by whose time it is there: what is written while others
-        are still at work costs no time. Parquet and CSV are written part by part, other
-        formats at once.
+        Part n is taken when the n-th of ``coming`` has come, so that parts can be joined while
+        later ones are at work. Parquet and CSV are written part by part, other formats at once.
         """
         kind = FORMATS[self.out.suffix.lower()]
         numbers = (number for number, _ in enumerate(coming))

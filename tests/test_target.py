@@ -15,10 +15,10 @@ from bayestrans.target import build_target
 NETWORK, NOISE, PROBES = bt.Network((3,)), bt.Noise(), np.array([0, 4])
 
 
-def stars(seed: int, count: int = 12, kind: type = np.float32) -> Data:
+def stars(seed: int, count: int = 12) -> Data:
     rng = np.random.default_rng(seed)
     arrays = (rng.normal(size=(2, count)), rng.normal(size=(2, count)), np.ones((2, count)))
-    scaled = [jnp.asarray(a, kind) for a in (*arrays, np.ones(2), np.zeros(count))]
+    scaled = [jnp.asarray(a, jnp.float32) for a in (*arrays, np.ones(2), np.zeros(count))]
     return Data(*scaled, jnp.arange(count), jnp.empty((0, 1), dtype=int))
 
 
