@@ -156,8 +156,9 @@ def picture(found: dict[str, np.ndarray]) -> Figure:
                 axis.plot(points, away, color=colour, lw=0.8, alpha=0.8, label=label)
         axis.fill_between(points, low, high, color="grey", alpha=0.25, lw=0)
         axis.set_title(name, fontsize=8)
-        axis.set_xlabel("rank of the truth / draws", fontsize=8)
+        axis.set_xticks([0.0, 0.5, 1.0], ["0", "0.5", "1"])
         frame(axis)
+    figure.supxlabel("rank of the true value among the draws / number of draws", fontsize=8)
     panels[0].set_ylabel("ECDF $-$ uniform", fontsize=8)
     panels[-1].legend(fontsize=6, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure

@@ -76,13 +76,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=2)
+    parser.add_argument(
+        "--calibrated", nargs="+", choices=["no", "yes"], default=["no", "yes"], help="which of both"
+    )
     options = parser.parse_args()
     print(
         f"{options.runs} fits of {STARS} stars, {OUTPUTS} outputs, network {SHAPE.network.hidden}; "
         f"{platform.machine()}\n\n  % of true values within"
         f"{'':2s}{''.join(f'{100 * level:7.0f}' for level in LEVELS)}   within the {PROB:.0%} band"
     )
-    for calibrate in (False, True):
+    for calibrate in (answer == "yes" for answer in options.calibrated):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", bt.SamplingWarning)
             share, seconds = ranks(options.runs, options.seed, calibrate=calibrate)
