@@ -17,12 +17,13 @@ from filelock import FileLock, Timeout
 from .arrow import from_arrow, header, to_arrow, write_parquet_parts
 from .delimited import write_csv_parts
 from .files import whole, write_text
-from .formats import FORMATS, WRITERS
+from .fits_tables import write_fits_parts
+from .formats import FORMATS, WRITERS, write_ecsv_parts
 from .layout import CatalogueError
 from .tables import read_table
 
-#: What writes a format part by part.
-IN_PARTS = {"Parquet": write_parquet_parts, "CSV": write_csv_parts}
+#: What writes a format part by part, as they come from the disk.
+OF_ARROW = {"Parquet": write_parquet_parts, "CSV": write_csv_parts}
 
 #: What belongs to the moment at which the writing began, not to what is written.
 CLOCK = "utc"
@@ -159,15 +160,21 @@ class Parts(Unfinished):
         """Write all parts as one table to a path, in the format of the table's suffix.
 
         Part n is taken when the n-th of ``coming`` has come, so that parts can be joined while
-        later ones are at work. Parquet and CSV are written part by part, other formats at once.
+        later ones are at work. VOTable alone is written at once, all others part by part.
         """
         kind = FORMATS[self.out.suffix.lower()]
         numbers = (number for number, _ in enumerate(coming))
         # As they lie on the disk, so that it does not matter who wrote them.
-        if kind in IN_PARTS:
-            IN_PARTS[kind](map(self._arrow, numbers), partial)
+        if kind in OF_ARROW:
+            OF_ARROW[kind](map(self._arrow, numbers), partial)
+        elif kind == "ECSV":
+            write_ecsv_parts(map(self._table, numbers), partial)
         else:
-            WRITERS[kind](joined([self._table(number) for number in numbers]), partial)
+            there = list(numbers)
+            if kind == "FITS":
+                write_fits_parts(lambda: map(self._table, there), partial)
+            else:
+                WRITERS[kind](joined([self._table(number) for number in there]), partial)
 
 
 def interrupted(out: str | os.PathLike[str]) -> bool:

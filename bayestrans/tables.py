@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from .arrow import from_frame, from_objects, parquet_batches, parquet_rows
 from .delimited import csv_batches
 from .files import same, whole
-from .formats import FORMATS, NULL, READERS, WRITERS, fits_batches, fits_rows, format_of
+from .fits_tables import NULL, fits_batches, fits_rows
+from .formats import FORMATS, READERS, WRITERS, format_of
 from .layout import COMMON, CatalogueError, Layout, Values, plain
 from .pairs import PairsError
 

@@ -79,7 +79,7 @@ def test_the_size_of_the_parts_does_not_matter(posterior, catalogue, path, monke
     assert same(whole, found if size == 1 else found[::50])
 
 
-@pytest.mark.parametrize("suffix", [".fits", ".csv", ".vot"])
+@pytest.mark.parametrize("suffix", [".fits", ".csv", ".ecsv", ".vot"])
 def test_files_hold_what_is_returned(posterior, catalogue, path, small_parts, tmp_path, suffix):
     out = tmp_path / f"b{suffix}"
     returned = bt.translate(posterior, path, out, progress=False)
@@ -101,7 +101,7 @@ def test_counts_are_those_of_the_catalogue(posterior, path, small_parts, tmp_pat
 
 
 @pytest.mark.parametrize("count", [2])
-@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".fits"])
 def test_what_was_interrupted_goes_on_to_the_same_file(
     posterior, path, small_parts, tmp_path, monkeypatch, count, suffix
 ):
@@ -269,7 +269,7 @@ def test_a_disk_that_is_full_while_parts_are_joined_ends_the_work(
 
     monkeypatch.setattr(engine.Answers, "table", counted)
     monkeypatch.setattr(stream.os, "cpu_count", lambda: 1)
-    monkeypatch.setitem(parts.IN_PARTS, "Parquet", full)
+    monkeypatch.setitem(parts.OF_ARROW, "Parquet", full)
     before = set(tmp_path.iterdir())
     with pytest.raises(OSError, match="No space left"):
         bt.translate_file(posterior, path, tmp_path / "b.parquet", progress=False)
