@@ -125,9 +125,9 @@ def translate_file(
     """Translate a catalogue into a file without holding either in memory.
 
     As `translate`, but what is returned are counts. Memory is bounded from Parquet, FITS or
-    CSV to any of these or ECSV; ECSV and VOTable are read, and VOTable is written, at once. A folder that holds a
-    HATS catalogue becomes another one, partition by partition, on the workers of the present
-    dask client if there is one (needs LSDB: ``pip install 'bayestrans[hats]'``).
+    CSV to any of these or ECSV; ECSV and VOTable are read, and VOTable is written, at once. A
+    folder that holds a HATS catalogue becomes another one, partition by partition, on the workers
+    of the present dask client if there is one (needs LSDB: ``pip install 'bayestrans[hats]'``).
 
     Returns
     -------
