@@ -31,6 +31,7 @@ FLAGS = {
     4: "outside the training stars' support: do not use without checking",
     8: "a quoted error is beyond five sigma of the training stars' errors",
     16: "no input at all: no answer",
+    128: "lacks other values than any kind of the training stars: taken as of the nearest kind",
 }
 
 #: Unified content descriptors of the IVOA by customary output name.
@@ -204,7 +205,7 @@ class Answers:
 
 def _prepared(posterior: Posterior, block: BlockDraws) -> _Network:
     """Choose the draws of one network that are to serve."""
-    shape = Shape.of(posterior.network, posterior.noise, len(block.block.outputs))
+    shape = posterior.shape(block.block)
     step = max(1, len(posterior.probe_x) // PROBES)
     probes = (posterior.probe_x[::step], posterior.probe_x_err[::step])
     rows = np.arange(posterior.n_draws)
@@ -288,6 +289,7 @@ def _flags(posterior: Posterior, inputs: Inputs, classes: NDArray[np.int64]) -> 
         4: classes == CLASSES.index("outside"),
         8: large,
         16: ~np.isfinite(inputs.x).any(axis=1),
+        128: posterior.gaps.unlike(inputs.x, inputs.x_err),
     }
     flags = sum(bit * rows.astype(np.int32) for bit, rows in raised.items())
     text = "; ".join(f"{bit}: {meaning}" for bit, meaning in FLAGS.items())

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import student
-from .model import Shape
 from .posterior import CHUNK, BlockDraws, Posterior, groups
 from .predictive import Mixture, mixture
 from .sensitivity import Slopes
@@ -110,7 +109,7 @@ def _spread_without_gaps(
         given = posterior.gaps.seen(stars.x, stars.x_err, block.block.inputs)
     gap = ~np.isfinite(given).all(axis=1) & np.isfinite(z).all(axis=1)
     result = np.full((len(z), len(block.block.outputs)), np.nan)
-    shape = Shape.of(posterior.network, posterior.noise, len(block.block.outputs))
+    shape = posterior.shape(block.block)
     flat, scatter = posterior.flat_draws(block, draws), posterior.scatter(block.block)
     for rows in groups(np.flatnonzero(gap), CHUNK):
         found = mixture(flat, jnp.asarray(z[rows].T), scatter, shape)

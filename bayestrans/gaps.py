@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .density import Density
-from .model import Shape
+from .model import Kinds, Shape
 from .pairs import Pairs
 from .predictive import Mixture, mixture_of_each, star_keys
 from .scale import Scaler
@@ -70,34 +70,63 @@ class Gaps(NamedTuple):
         """
         lead, wide = x.shape[:-1], x.shape[-1]
         z = self.scaler.features(x.reshape(-1, wide), x_err.reshape(-1, wide), inputs)
-        marks = np.broadcast_to(self._marks(kind), (*lead, self._n_marks))
+        marks = np.broadcast_to(self._marks(kind), (*lead, self.n_kinds))
         return np.concatenate([z.reshape(*lead, z.shape[1]), marks], axis=-1)
 
     def seen(self, x: Floats, x_err: Floats, inputs: tuple[int, ...]) -> Floats:
         """Return what a network sees (N, F) of stars (N, D) as they are, NaN for what is not."""
         with np.errstate(invalid="ignore", divide="ignore"):
             z = self.scaler.features(x, x_err, inputs)
-            if not self._n_marks and np.isfinite(z).all():
+            if not self.n_kinds and np.isfinite(z).all():
                 return z
             settled = self.by_kind(x, x_err)
             return self.features(*settled, inputs, self.kind(x, x_err))
 
     def n_features(self, inputs: tuple[int, ...]) -> int:
         """Return the number of features F that a network with these inputs sees."""
-        return self.scaler.n_features(inputs) + self._n_marks
+        return self.scaler.n_features(inputs) + self.n_kinds
+
+    def kinds(self, block: Block) -> Kinds | None:
+        """Return what a network is to know of the kinds, if it is told of them."""
+        if not self.n_kinds:
+            return None
+        inputs, scaler = block.inputs, self.scaler
+        used = np.flatnonzero(scaler.log_err_scale > 0)
+        errors = [
+            len(scaler.x_scale) + int(np.flatnonzero(used == j)[0]) for j in inputs if j in used
+        ]
+        lacks = self.density.kinds[:, [*inputs, *errors]].astype(bool)
+        start = np.zeros((len(block.outputs), lacks.shape[1]))
+        for k, output in enumerate(block.outputs):
+            corrected = int(scaler.corrects[output])
+            if corrected >= 0:
+                ratio = scaler.x_scale[corrected] / scaler.delta_scale[output]
+                start[k, inputs.index(corrected)] = ratio
+        return Kinds(tuple(map(tuple, lacks.tolist())), tuple(map(tuple, start.tolist())))
 
     def kind(self, x: Floats, x_err: Floats) -> NDArray[np.int64]:
         """Return the kind of each star (N,) by the inputs and errors that it lacks."""
+        return np.argmin(self._differences(x, x_err), axis=0)
+
+    def unlike(self, x: Floats, x_err: Floats) -> NDArray[np.bool_]:
+        """Say which stars (N,) lack other values than any kind does, where there are kinds."""
+        if not self.n_kinds:
+            return np.zeros(len(x), dtype=bool)
+        return self._differences(x, x_err).min(axis=0) > 0
+
+    def _differences(self, x: Floats, x_err: Floats) -> NDArray[np.int64]:
+        """Return how many values (Q, N) each kind has and a star lacks, or the reverse."""
         missing = ~np.isfinite(_features(self.scaler, x, x_err))
-        return np.argmin([(missing != one).sum(axis=1) for one in self.density.kinds], axis=0)
+        return np.array([(missing != one).sum(axis=1) for one in self.density.kinds])
 
     @property
-    def _n_marks(self) -> int:
+    def n_kinds(self) -> int:
+        """Number of kinds of stars that the networks are told of; 0 where there is one."""
         return len(self.density.kinds) if len(self.density.kinds) > 1 else 0
 
     def _marks(self, kind: NDArray[np.int64]) -> Floats:
         """Return 1 for the kind of each star and -1 for the others (N, Q)."""
-        return np.where(kind[:, None] == np.arange(self._n_marks), 1.0, -1.0)
+        return np.where(kind[:, None] == np.arange(self.n_kinds), 1.0, -1.0)
 
     def by_kind(self, x: Floats, x_err: Floats) -> tuple[Floats, Floats]:
         """Return stars (N, D) with what their kind lacks at its conditional mean.
@@ -136,7 +165,7 @@ class Gaps(NamedTuple):
 
         A star without any input stays without.
         """
-        if not self._n_marks and np.isfinite(_features(self.scaler, x, x_err)).all():
+        if not self.n_kinds and np.isfinite(_features(self.scaler, x, x_err)).all():
             return x, x_err
         rows = np.flatnonzero(self.missing(x, x_err) & np.isfinite(x).any(axis=1))
         x, x_err = self.by_kind(x, x_err)

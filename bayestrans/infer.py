@@ -137,7 +137,7 @@ def _fit_block(
     progress: bool,
 ) -> BlockDraws:
     data = scaled_data(pairs, gaps.scaler, block, noise, gaps)
-    target = build_target(data, network, noise, _probes(data.z.shape[1]))
+    target = build_target(data, network, noise, _probes(data.z.shape[1]), gaps.kinds(block))
     run = method.run(target, key, label=block.name, progress=progress)
     if run.tuning.get("ended") in ("max_steps", "time_budget"):
         warnings.warn(

@@ -12,7 +12,7 @@ from . import store
 from .baseline import Baseline
 from .calibration import Calibration
 from .density import Density
-from .model import Noise, Shape, site_shapes
+from .model import Noise, site_shapes
 from .neighbours import Neighbours
 from .network import Network
 from .posterior import SEPARATOR, BlockDraws, Posterior
@@ -114,7 +114,7 @@ def _check_draws(posterior: Posterior) -> None:
     lead = next(iter(posterior.blocks[0].draws.values())).shape[:2]
     for block in posterior.blocks:
         n_features = posterior.gaps.n_features(block.block.inputs)
-        shape = Shape.of(posterior.network, posterior.noise, len(block.block.outputs))
+        shape = posterior.shape(block.block)
         expected = {n: lead + s for n, s in site_shapes(shape, n_features).items()}
         found = {name: values.shape for name, values in block.draws.items()}
         if found != expected:

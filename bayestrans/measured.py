@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from . import student
-from .model import Shape, degrees_of_freedom
+from .model import degrees_of_freedom
 from .pairs import Pairs
 from .posterior import Posterior
 from .predictive import Mixture, replicate
@@ -121,7 +121,7 @@ def half_width(posterior: Posterior, mean: Floats, scatter: Floats) -> Floats:
     """
     one_sigma, variance = special.ndtr(1.0), np.empty(mean.shape[1:])
     for block in posterior.blocks:
-        shape = Shape.of(posterior.network, posterior.noise, len(block.block.outputs))
+        shape = posterior.shape(block.block)
         dof = np.asarray(degrees_of_freedom(posterior.flat_draws(block), shape))
         outputs = list(block.block.outputs)
         wide = np.where(np.isinf(dof), 1.0, special.stdtrit(np.minimum(dof, 1e6), one_sigma))

@@ -23,12 +23,16 @@ Floats = NDArray[np.float64]
 
 #: Bits of the ``flags`` column of a merged catalogue: those of a translation, raised by any
 #: survey that the star's numbers rest on, and two more.
-MERGED_FLAGS = {
-    **FLAGS,
-    16: "no answer in any survey",
-    32: "the surveys disagree: widened by the spread of their means",
-    64: "several rows of the star in a survey: one was taken",
-}
+MERGED_FLAGS = dict(
+    sorted(
+        {
+            **FLAGS,
+            16: "no answer in any survey",
+            32: "the surveys disagree: widened by the spread of their means",
+            64: "several rows of the star in a survey: one was taken",
+        }.items()
+    )
+)
 
 
 class Numbers(NamedTuple):

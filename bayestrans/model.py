@@ -96,6 +96,22 @@ class Data(NamedTuple):
     copies: jax.Array
 
 
+class Kinds(NamedTuple):
+    """What is known of Q kinds of stars, by what they lack, where the last Q features mark them.
+
+    Attributes
+    ----------
+    lacks : tuple (Q, J) of bool
+        Which of the other features, of which there are J, the stars of a kind lack.
+    start : tuple (K, J) of float
+        By what the value that an output corrects changes, in units of the scaled
+        corrections, where a feature changes by one.
+    """
+
+    lacks: tuple[tuple[bool, ...], ...]
+    start: tuple[tuple[float, ...], ...]
+
+
 class Shape(NamedTuple):
     """What must be known before the model can be compiled.
 
@@ -110,6 +126,8 @@ class Shape(NamedTuple):
         The given degrees of freedom.
     correlated : bool
         The outputs' correlations are learned.
+    kinds : Kinds or None
+        If the stars fall into kinds by what they lack.
     """
 
     network: Network
@@ -117,12 +135,15 @@ class Shape(NamedTuple):
     fixed_scatter: bool
     dof: float | None
     correlated: bool
+    kinds: Kinds | None = None
 
     @classmethod
-    def of(cls, network: Network, noise: Noise, n_outputs: int) -> Shape:
+    def of(
+        cls, network: Network, noise: Noise, n_outputs: int, kinds: Kinds | None = None
+    ) -> Shape:
         """Return the shape of a block with ``n_outputs`` outputs."""
         correlated = noise.correlated and n_outputs > 1
-        return cls(network, n_outputs, noise.scatter is not None, noise.dof, correlated)
+        return cls(network, n_outputs, noise.scatter is not None, noise.dof, correlated, kinds)
 
 
 def model(data: Data, shape: Shape) -> None:
@@ -169,6 +190,8 @@ def _prior(shape: Shape, n_features: int) -> dict[str, jax.Array]:
             draw["scatter_amplitude"] = _sample(
                 "scatter_amplitude", dist.HalfNormal(1.0).expand([k])
             )
+    if shape.kinds:
+        draw["kind_log_unit"] = _normal("kind_log_unit", (k, len(shape.kinds.lacks)))
     if shape.correlated:
         draw["corr_cholesky"] = _sample("corr_cholesky", dist.LKJCholesky(k, 2.0))
     if shape.dof is None:
@@ -190,16 +213,40 @@ def location_and_scale(
     draw: Draw, z: jax.Array, scatter: jax.Array, shape: Shape
 ) -> tuple[jax.Array, jax.Array]:
     """Return location and intrinsic scale (K, N) of the scaled corrections for one draw."""
+    unit = jnp.ones(())
+    if shape.kinds:
+        marks = (z[-len(shape.kinds.lacks) :] > 0.0).astype(z.dtype)
+        unit = jnp.exp(draw["kind_log_unit"] @ marks)
+        z, guessed = _without_guesses(z, marks, shape)
     location = draw["intercept"][:, None] + draw["slope"] @ z
     hidden = shape.network(draw, z) if shape.network.hidden else None
     if hidden is not None:
         location = location + draw["amplitude"][:, None] * hidden[: shape.n_outputs]
+        # Slopes that kinds have in common a network can make up for, a line cannot.
+        location = unit * location
+    if shape.kinds:
+        location = location - guessed
     if shape.fixed_scatter:
         return location, jnp.broadcast_to(scatter[:, None], location.shape)
     log_scale = jnp.broadcast_to(draw["log_scatter"][:, None], location.shape)
     if hidden is not None:
         log_scale = log_scale + draw["scatter_amplitude"][:, None] * hidden[shape.n_outputs :]
-    return location, jnp.exp(log_scale)
+    return location, unit * jnp.exp(log_scale)
+
+
+def _without_guesses(z: jax.Array, marks: jax.Array, shape: Shape) -> tuple[jax.Array, jax.Array]:
+    """Return features without what each star's kind lacks, and what outputs owe to that (K, N).
+
+    In the place of a lacking value stands a guess from the other features, from which an
+    output that corrects it would start. It is to start from a constant: the network learns
+    from stars of the kind what the other features say, and the guess would stand in its way.
+    """
+    assert shape.kinds is not None
+    if not shape.network.hidden:  # a line could not learn it for one kind alone
+        return z, jnp.zeros(())
+    lacking = jnp.asarray(shape.kinds.lacks, z.dtype).T @ marks
+    guesses = lacking * z[: len(lacking)]
+    return z.at[: len(lacking)].add(-guesses), jnp.asarray(shape.kinds.start, z.dtype) @ guesses
 
 
 def correlation(draw: Draw, shape: Shape) -> jax.Array:

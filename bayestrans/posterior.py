@@ -202,7 +202,7 @@ class Posterior:
         Locations are relative to ``gaps.expected(x, x_err)``. Left out are stars
         without any input.
         """
-        shape = Shape.of(self.network, self.noise, len(block.block.outputs))
+        shape = self.shape(block.block)
         flat, scatter = self.flat_draws(block, draws), self.scatter(block.block)
         z = self.gaps.seen(x, x_err, block.block.inputs)
         whole = np.isfinite(z).all(axis=1)
@@ -294,6 +294,10 @@ class Posterior:
             name: jnp.asarray(values.reshape(total, *values.shape[2:])[chosen])
             for name, values in block.draws.items()
         }
+
+    def shape(self, block: Block) -> Shape:
+        """Return the shape of one network's model."""
+        return Shape.of(self.network, self.noise, len(block.outputs), self.gaps.kinds(block))
 
     def scatter(self, block: Block) -> jax.Array:
         """Return the known scatter of a network's outputs (K,) in scaled units, or ones."""

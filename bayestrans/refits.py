@@ -91,7 +91,7 @@ class Refits:
         some = of_stars(data, about(np.zeros(len(pairs), bool), data, points, size, near=0.0))
         rows = some.z.shape[1]
         probes = np.unique(np.linspace(0, rows - 1, min(50, rows)).astype(int))
-        target = build_target(some, network, noise, probes)
+        target = build_target(some, network, noise, probes, gaps.kinds(block))
         constrain = jax.jit(jax.vmap(target.constrain))
         rest = (gaps, block, network, noise, method, target, constrain)
         return cls(pairs, points, data, size, *rest)
@@ -129,7 +129,9 @@ class Refits:
             self.target._replace(data=data), key, label=f"without the {part.name}", progress=False
         )
         draws = self.constrain(run.positions.reshape(-1, self.target.dim))
-        shape = Shape.of(self.network, self.noise, len(self.block.outputs))
+        shape = Shape.of(
+            self.network, self.noise, len(self.block.outputs), self.gaps.kinds(self.block)
+        )
         if self.gaps.missing(test.x, test.x_err).any():
             return self.gaps.predictive(draws, self.block, test.x, test.x_err, seen.scatter, shape)
         kind = self.gaps.kind(test.x, test.x_err)

@@ -54,7 +54,7 @@ class Mean(NamedTuple):
             posterior.scatter(block.block),
             jnp.asarray(scaler.delta_scale[list(outputs)]),
             jnp.asarray(start),
-            Shape.of(posterior.network, posterior.noise, len(outputs)),
+            posterior.shape(block.block),
         )
 
     def values(self, z: Floats) -> jax.Array:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from numpyro.infer.util import constrain_fn, initialize_model, potential_energy
 
 from .gaps import Gaps
-from .model import Data, Noise, Shape, location_and_scale, model
+from .model import Data, Kinds, Noise, Shape, location_and_scale, model
 from .network import Network
 from .pairs import Pairs
 from .scale import Scaler
@@ -109,20 +109,26 @@ def of_stars(data: Data, chosen: NDArray[np.bool_]) -> Data:
     return Data(z, delta, err, data.scatter, weight, star, jnp.asarray(copies))
 
 
-def build_target(data: Data, network: Network, noise: Noise, probes: NDArray[np.int64]) -> Target:
+def build_target(
+    data: Data,
+    network: Network,
+    noise: Noise,
+    probes: NDArray[np.int64],
+    kinds: Kinds | None = None,
+) -> Target:
     """Return the target of one block; ``probes`` are positions among its stars.
 
     Targets of equal shapes share their functions, so that what was compiled for one serves all.
     """
-    shape = Shape.of(network, noise, len(data.delta))
-    kinds = tuple((part.shape, part.dtype) for part in data)
-    return _functions(kinds, shape, tuple(map(int, probes)))._replace(data=data)
+    shape = Shape.of(network, noise, len(data.delta), kinds)
+    arrays = tuple((part.shape, part.dtype) for part in data)
+    return _functions(arrays, shape, tuple(map(int, probes)))._replace(data=data)
 
 
 @lru_cache(maxsize=TARGETS)
-def _functions(kinds: tuple[Any, ...], shape: Shape, probes: tuple[int, ...]) -> Target:
+def _functions(arrays: tuple[Any, ...], shape: Shape, probes: tuple[int, ...]) -> Target:
     """Return the target of stars of which the shape and dtype of each array are known."""
-    like: Any = Data(*(jax.ShapeDtypeStruct(*kind) for kind in kinds))  # type: ignore[arg-type]
+    like: Any = Data(*(jax.ShapeDtypeStruct(*kind) for kind in arrays))  # type: ignore[arg-type]
     # Only shapes are wanted of it: run for real, it compiles hundreds of small programs.
     template = jax.eval_shape(
         lambda data: (

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .calibration import Calibration
 from .measured import draw_densities, replicates
-from .model import Shape, prior_draws
+from .model import prior_draws
 from .pairs import Pairs
 from .posterior import SEPARATOR, Posterior
 
@@ -32,7 +32,7 @@ def as_prior(posterior: Posterior, *, seed: int) -> Posterior:
     """Return the same model with as many draws from its prior, in one chain."""
     blocks, rng = [], np.random.default_rng(seed)
     for block in posterior.blocks:
-        shape = Shape.of(posterior.network, posterior.noise, len(block.block.outputs))
+        shape = posterior.shape(block.block)
         n_features = posterior.gaps.n_features(block.block.inputs)
         drawn = prior_draws(shape, n_features, posterior.n_draws, rng)
         draws = {n: np.asarray(v, block.draws[n].dtype)[None] for n, v in drawn.items()}

@@ -1,6 +1,6 @@
 """Stars with gaps: what integrating over what is missing is worth.
 
-``python benchmarks/gaps.py [--data FOLDER] [--folds 5]`` prints two tables. Simulated
+``python benchmarks/gaps.py [--data FOLDER] [--tables simulated real]`` prints two tables. Simulated
 stars lose three tenths of their inputs, at random or the more the fainter they are, in
 training and in the test; scored are the held-out stars that lost one. GALAH against
 APOGEE, where the K2 stars have no log g, the others no [Mg/Fe] and half of them no
@@ -152,23 +152,29 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=default)
     parser.add_argument("--folds", type=int, default=5, help="of five, for the real stars")
     parser.add_argument("--steps", type=int, default=1000, help="of each chain")
+    both = ["simulated", "real"]
+    parser.add_argument("--tables", nargs="+", choices=both, default=both, help="which to print")
     options = parser.parse_args()
     cache = tempfile.TemporaryDirectory()
     jax.config.update("jax_compilation_cache_dir", cache.name)
     print(f"{os.cpu_count()} cores, {platform.machine()}, {options.steps} steps of each chain\n")
-    title = "CRPS of each output in its unit, and coverage (%) of central intervals"
-    print(f"{title}: simulated stars with gaps\n")
-    print("| stars | n | Teff (K) | log g | [Fe/H] | [Mg/Fe] | in 68 % | in 95 % |")
-    print("| --- " * 8 + "|")
-    print("\n".join(simulated_lines(options.steps)))
+    if "simulated" in options.tables:
+        _print("simulated stars with gaps", "[Mg/Fe]", simulated_lines(options.steps))
     table = options.data / "galah_apogee.csv"
-    if not table.is_file():
-        print(f"\n{table} is absent; the real stars are left out")
+    if "real" not in options.tables:
         return
-    print(f"\n{title}: GALAH to APOGEE DR17, {options.folds} of 5 folds\n")
-    print("| stars | n | Teff (K) | log g | [Fe/H] | [alpha/M] | in 68 % | in 95 % |")
+    if not table.is_file():
+        print(f"{table} is absent; the real stars are left out")
+        return
+    lines = galah_lines(table, options.folds, options.steps)
+    _print(f"GALAH to APOGEE DR17, {options.folds} of 5 folds", "[alpha/M]", lines)
+
+
+def _print(title: str, abundance: str, lines: list[str]) -> None:
+    print(f"CRPS of each output in its unit, and coverage (%) of central intervals: {title}\n")
+    print(f"| stars | n | Teff (K) | log g | [Fe/H] | {abundance} | in 68 % | in 95 % |")
     print("| --- " * 8 + "|")
-    print("\n".join(galah_lines(table, options.folds, options.steps)))
+    print("\n".join(lines), "\n")
 
 
 if __name__ == "__main__":

@@ -77,7 +77,11 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=2)
     parser.add_argument(
-        "--calibrated", nargs="+", choices=["no", "yes"], default=["no", "yes"], help="which of both"
+        "--calibrated",
+        nargs="+",
+        choices=["no", "yes"],
+        default=["no", "yes"],
+        help="which of both",
     )
     options = parser.parse_args()
     print(

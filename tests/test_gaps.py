@@ -468,6 +468,35 @@ def test_the_network_sees_which_subset_a_star_is_of(subsets):
         assert abs(residual.mean()) < 30.0
 
 
+def test_a_subset_without_the_input_that_is_corrected_has_a_scatter_of_its_own():
+    """Half of the stars lack Teff: their corrections are to what log g and [Fe/H] tell of it."""
+    pairs = linear(600, 11)
+    blind = np.arange(len(pairs)) % 2 == 0
+    x = pairs.x.copy()
+    x[blind, 0] = NAN
+    method = bt.MCLMC(chains=2, draws=50, steps=1000, warm_steps=500)
+    post = bt.fit(
+        dataclasses.replace(pairs, x=x),
+        method=method,
+        network=bt.Network(()),
+        calibrate=False,
+        progress=False,
+    )
+    given = np.linalg.solve(COVARIANCE[1:, 1:], COVARIANCE[1:, 0])
+    left = COVARIANCE[0, 0] - COVARIANCE[0, 1:] @ given
+    expected = np.hypot((1.0 + SLOPE[0]) * np.sqrt(left), SCATTER)
+    new = linear(400, 12)
+    for column, sd in ((0, expected), (None, SCATTER)):
+        x = new.x.copy()
+        if column is not None:
+            x[:, column] = NAN
+        found = post.predict(x, new.x_err)[:, :, 0].std(axis=0)
+        assert np.median(found) == pytest.approx(sd, rel=0.15)
+    units = post.blocks[0].draws["kind_log_unit"].mean(axis=(0, 1))[0]
+    lacks = post.density.kinds[:, 0] == 1
+    assert (units[lacks] - units[~lacks]).item() > 0.5
+
+
 def test_what_a_subset_lacks_is_not_integrated_over(subsets):
     pairs, post = subsets
     data = scaled_data(pairs, post.scaler, post.spec.blocks[0], bt.Noise(), post.gaps)
@@ -487,6 +516,15 @@ def test_a_star_of_no_known_subset_is_taken_as_of_the_nearest(subsets):
     assert post.density.kinds[kind[1]].tolist() == [0, 1, 0]
     assert kind[2] == kind[1]
     assert np.isfinite(post.predict(x, np.full(x.shape, NAN))).all()
+
+
+def test_a_star_of_no_known_subset_is_flagged(subsets):
+    pairs, post = subsets
+    x = pairs.x[:4].copy()
+    x[2] = CENTRE  # lacks nothing, where every training star lacked something
+    x[3, 0] = NAN
+    found = bt.translate(post, Table(x, names=["teff", "logg", "fe_h"]), progress=False)
+    assert (np.asarray(found["flags"]) & (1 | 128)).tolist() == [1, 1, 128, 1 | 128]
 
 
 def test_a_model_of_subsets_survives_its_file(subsets, tmp_path):
