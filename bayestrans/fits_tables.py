@@ -117,7 +117,7 @@ def _with_scaled_gaps(table: Table, hdu: Any) -> Table:
     return table
 
 
-class _Columns(NamedTuple):
+class Columns(NamedTuple):
     """What must be known of all parts of a table before the first row is written.
 
     Attributes
@@ -134,7 +134,8 @@ class _Columns(NamedTuple):
     text: dict[str, Any]
 
     @classmethod
-    def of(cls, tables: Iterable[Table]) -> _Columns:
+    def of(cls, tables: Iterable[Table]) -> Columns:
+        """Go through all parts."""
         rows, gaps, text = 0, set[str](), dict[str, Any]()
         for table in tables:
             rows += len(table)
@@ -146,12 +147,17 @@ class _Columns(NamedTuple):
                     text[name] = np.promote_types(text.get(name, column.dtype), column.dtype)
         return cls(rows, gaps, text)
 
-    def applied(self, table: Table) -> Table:
-        """Return a part with the columns of the whole, and units that FITS knows."""
-        table = with_units_of(Table(table, copy=False), "fits")
+    def same_text(self, table: Table) -> Table:
+        """Return a part with text as wide as that of the whole."""
+        table = Table(table, copy=False)
         for name, dtype in self.text.items():
             if table[name].dtype != dtype:
                 table[name] = table[name].astype(dtype)
+        return table
+
+    def for_fits(self, table: Table) -> Table:
+        """Return a part with the columns of the whole, as FITS can hold them."""
+        table = with_units_of(self.same_text(table), "fits")
         for name in self.gaps:
             column = MaskedColumn(table[name])
             if column.max() > np.iinfo(np.int64).max:
@@ -171,11 +177,11 @@ def write_fits_parts(parts: Callable[[], Iterable[Table]], path: Path) -> None:
 
     They are gone through twice: how wide text is and what has gaps must be known first.
     """
-    columns = _Columns.of(parts())
+    columns = Columns.of(parts())
     with path.open("wb") as stream:
         written = 0
         for number, table in enumerate(parts()):
-            header, data = _encoded(columns.applied(table))
+            header, data = _encoded(columns.for_fits(table))
             if number == 0:
                 header["NAXIS2"] = columns.rows
                 fits.PrimaryHDU().writeto(stream)

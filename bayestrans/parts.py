@@ -18,12 +18,16 @@ from .arrow import from_arrow, header, to_arrow, write_parquet_parts
 from .delimited import write_csv_parts
 from .files import whole, write_text
 from .fits_tables import write_fits_parts
-from .formats import FORMATS, WRITERS, write_ecsv_parts
+from .formats import FORMATS
 from .layout import CatalogueError
 from .tables import read_table
+from .text_tables import write_ecsv_parts, write_votable_parts
 
 #: What writes a format part by part, as they come from the disk.
 OF_ARROW = {"Parquet": write_parquet_parts, "CSV": write_csv_parts}
+
+#: What goes through all parts twice.
+TWICE = {"FITS": write_fits_parts, "VOTable": write_votable_parts}
 
 #: What belongs to the moment at which the writing began, not to what is written.
 CLOCK = "utc"
@@ -160,7 +164,7 @@ class Parts(Unfinished):
         """Write all parts as one table to a path, in the format of the table's suffix.
 
         Part n is taken when the n-th of ``coming`` has come, so that parts can be joined while
-        later ones are at work. VOTable alone is written at once, all others part by part.
+        later ones are at work, and are not held together.
         """
         kind = FORMATS[self.out.suffix.lower()]
         numbers = (number for number, _ in enumerate(coming))
@@ -169,12 +173,9 @@ class Parts(Unfinished):
             OF_ARROW[kind](map(self._arrow, numbers), partial)
         elif kind == "ECSV":
             write_ecsv_parts(map(self._table, numbers), partial)
-        else:
+        else:  # what stands before the first row rests on all parts
             there = list(numbers)
-            if kind == "FITS":
-                write_fits_parts(lambda: map(self._table, there), partial)
-            else:
-                WRITERS[kind](joined([self._table(number) for number in there]), partial)
+            TWICE[kind](lambda: map(self._table, there), partial)
 
 
 def interrupted(out: str | os.PathLike[str]) -> bool:

@@ -20,12 +20,12 @@ from astropy.utils.masked import Masked
 from numpy.typing import NDArray
 
 from .arrow import from_frame, from_objects, parquet_batches, parquet_rows
-from .delimited import csv_batches
 from .files import same, whole
 from .fits_tables import NULL, fits_batches, fits_rows
-from .formats import FORMATS, READERS, WRITERS, format_of
+from .formats import FORMATS, READERS, WRITERS, format_of, text_batches
 from .layout import COMMON, CatalogueError, Layout, Values, plain
 from .pairs import PairsError
+from .text_tables import ecsv_batches, votable_batches
 
 __all__ = [
     "COMMON",
@@ -82,8 +82,8 @@ def read_batches(
 ) -> Iterator[Table]:
     """Yield a table in parts of ``rows`` rows, at least one.
 
-    Parquet, FITS and CSV in bounded memory. ``wanted`` says which columns are needed:
-    others may be left out.
+    In bounded memory, but for binary VOTables, lists of any length and gzipped FITS.
+    ``wanted`` says which columns are needed: others may be left out.
     """
     kind = _kind(source)
     if kind in BATCHES and isinstance(source, str | os.PathLike):
@@ -119,7 +119,9 @@ def count_rows(source: Source) -> int | None:
 BATCHES: dict[str, Callable[..., Iterator[Table] | None]] = {
     "Parquet": parquet_batches,
     "FITS": fits_batches,
-    "CSV": csv_batches,
+    "CSV": text_batches,
+    "ECSV": ecsv_batches,
+    "VOTable": votable_batches,
 }
 ROWS: dict[str, Callable[[Path], int | None]] = {"Parquet": parquet_rows, "FITS": fits_rows}
 

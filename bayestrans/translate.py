@@ -124,8 +124,8 @@ def translate_file(
 ) -> Written:
     """Translate a catalogue into a file without holding either in memory.
 
-    As `translate`, but what is returned are counts. Memory is bounded from Parquet, FITS or
-    CSV to any of these or ECSV; ECSV and VOTable are read, and VOTable is written, at once. A
+    As `translate`, but what is returned are counts. Memory is bounded, but for
+    binary VOTables, columns of lists of any length and gzipped FITS, which are read at once. A
     folder that holds a HATS catalogue becomes another one, partition by partition, on the workers
     of the present dask client if there is one (needs LSDB: ``pip install 'bayestrans[hats]'``).
 

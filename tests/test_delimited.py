@@ -120,7 +120,6 @@ def test_what_is_written_in_parts_is_what_is_written_at_once(tmp_path):
 
 def test_parts_are_joined_to_text_without_being_held_together(tmp_path, monkeypatch):
     monkeypatch.setattr(parts, "joined", None)
-    monkeypatch.setattr(parts, "WRITERS", {})
     out = tmp_path / "whole.csv"
     with parts.Parts(out, {}) as folder:
         for number in range(3):

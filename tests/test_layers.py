@@ -14,9 +14,10 @@ PACKAGE = Path(__file__).resolve().parents[1] / "bayestrans"
 LEVELS = (
     "toml ctrl_c sentinels spec pairs scale network student populations simulate galaxy chains "
     "files sky places maps",
-    "bundles regions calibration layout units arrow delimited fits_tables formats tables catalogue "
-    "surveys model density neighbours baseline target predictive moments tarp gaps survey_files "
-    "presets clean repeats joins match fetch parts thin summary shapley attribution combine",
+    "bundles regions calibration layout units arrow delimited fits_tables text_tables formats "
+    "tables catalogue surveys model density neighbours baseline target predictive moments tarp "
+    "gaps survey_files presets clean repeats joins match fetch parts thin summary shapley "
+    "attribution combine",
     "posterior answers load store sample mclmc refits calibrate written hats sensitivity budget "
     "measured convergence checks trees plan merge merged keep",
     "infer support diagnose evaluate importance translate consistency",
@@ -112,6 +113,7 @@ def test_only_catalogue_opens_tables():
         "arrow",
         "delimited",
         "fits_tables",
+        "text_tables",
         "formats",
         "parts",
         "tables",

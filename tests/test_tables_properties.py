@@ -230,7 +230,7 @@ def test_any_unit_of_speed_becomes_that_of_the_spec(value, unit):
     np.testing.assert_allclose([found.x[0, 0], found.x_err[0, 0]], expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("suffix", [".fits", ".parquet"])
+@pytest.mark.parametrize("suffix", [".fits", ".parquet", ".ecsv", ".vot"])
 @BUDGET
 @given(st.data())
 def test_parts_of_any_table_are_the_table(suffix, data):
@@ -240,7 +240,7 @@ def test_parts_of_any_table_are_the_table(suffix, data):
         path = Path(folder) / f"table{suffix}"
         write_table(table, path)
         whole, parts = read_table(path), list(read_batches(path, rows))
-        assert count_rows(path) == len(whole)
+        assert count_rows(path) == (None if suffix in (".ecsv", ".vot") else len(whole))
         one = list(read_batches(path, rows, lambda name: name == whole.colnames[0]))
     assert [len(part) for part in parts[:-1]] == [rows] * (len(parts) - 1)
     for name in whole.colnames:
