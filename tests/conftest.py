@@ -12,8 +12,11 @@ import hypothesis
 import jax
 import matplotlib
 import pytest
+from command_line import TINY, Folder
+from model_files import tree
 
 import bayestrans as bt
+from bayestrans import cli, report_sections, store
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -73,3 +76,40 @@ def posterior(split: tuple[bt.Pairs, bt.Pairs]) -> bt.Posterior:
     return bt.fit(
         train, method=method, network=bt.Network((8, 8)), seed=4, calibrate=False, progress=False
     )
+
+
+@pytest.fixture(scope="session")
+def given(tmp_path_factory: pytest.TempPathFactory, survey: bt.SurveyPair) -> Folder:
+    """Return files as a user of the command line has them; not to be changed."""
+    return Folder(tmp_path_factory.mktemp("given"), survey)
+
+
+@pytest.fixture(scope="session")
+def model(given: Folder) -> str:
+    """Return the model that the command line fits."""
+    out = given["model.nc"]
+    arguments = ["fit", given["train.csv"], "--spec", given["spec.toml"], "--out", out]
+    assert cli.main([*arguments, "--seed", "6", *TINY]) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def saved(posterior: bt.Posterior, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file of a fitted model; not to be changed."""
+    path = tmp_path_factory.mktemp("model") / "model.nc"
+    posterior.save(path)
+    return path
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """Return the file of the small tree."""
+    path = tmp_path / "small.nc"
+    store.write(tree(), path, overwrite=False)
+    return path
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out a report's sections, whose pictures take most of the time."""
+    monkeypatch.setattr(report_sections, "SECTIONS", ())

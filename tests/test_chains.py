@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_posterior import LINEAR, tiny_fit
+from tiny import LINEAR, tiny_fit
 
 import bayestrans as bt
 from bayestrans.chains import PerChain

@@ -19,9 +19,7 @@ import bayestrans as bt
 from bayestrans import cli, plot
 from bayestrans.baseline import Baseline
 from bayestrans.calibration import Calibration
-from bayestrans.checks import judge_pit, reach, statistics
 from bayestrans.gaps import Gaps
-from bayestrans.model import Shape, lkj_cholesky, prior_draws, site_shapes
 from bayestrans.neighbours import Neighbours
 from bayestrans.posterior import BlockDraws
 from bayestrans.scale import Scaler
@@ -143,7 +141,7 @@ def test_networks_add_up_to_the_joint_density(good):
     assert both.elpd == pytest.approx(each, abs=0.5)
 
 
-# ---- PIT ------------------------------------------------------------------------------------
+# ---- PIT and prior --------------------------------------------------------------------------
 
 
 def test_a_model_that_is_right_is_called_good(good):
@@ -172,80 +170,6 @@ def test_a_shifted_model_is_called_so(train, test_stars):
     assert {p.word for p in found.held_out.pit.values()} == {"too high"}
     low = bt.diagnose(altered(drawn(train), "intercept", -0.5), held_out=test_stars)
     assert {p.word for p in low.held_out.pit.values()} == {"too low"}
-
-
-def test_outliers_are_told_from_a_wrong_width():
-    values = np.random.default_rng(0).uniform(size=1000)
-    assert judge_pit(values, 1).word == "calibrated"
-    values[:1] = 0.0  # one star, however far out, proves nothing
-    assert judge_pit(values, 1).word == "calibrated"
-    values[:15], values[15:30] = 0.0, 1.0
-    assert judge_pit(values, 1).word == "calibrated but for outliers"
-
-
-def test_uniform_values_fail_as_rarely_as_they_should():
-    rng = np.random.default_rng(1)
-    failed = [judge_pit(rng.uniform(size=200), 1).word != "calibrated" for _ in range(300)]
-    assert sum(failed) <= stats.binom.ppf(0.999, 300, 0.01)
-
-
-# ---- replicates and prior ---------------------------------------------------------------------
-
-
-def test_statistics_tell_tails_and_skewness():
-    rng = np.random.default_rng(2)
-    replicated = rng.normal(size=(1000, 300))
-    p = {one.name: one.p_value for one in statistics(rng.normal(size=300), replicated)}
-    assert min(p.values()) > 0.01
-    heavy = statistics(rng.standard_t(2, size=300), replicated)
-    assert {one.name for one in heavy if one.p_value < 0.005} >= {"beyond 3 MAD"}
-    skew = statistics(rng.exponential(size=300) - math.log(2), replicated)
-    found = {one.name: one for one in skew}
-    assert found["skewness"].p_value == 0
-    # (ln 20 + ln(20/19) - 2 ln 2) / (ln 20 - ln(20/19)) of an exponential
-    wanted = (math.log(20) + math.log(20 / 19) - 2 * math.log(2)) / math.log(19)
-    assert found["skewness"].observed == pytest.approx(wanted, abs=0.15)
-
-
-def test_p_values_of_right_models_are_spread_out():
-    rng = np.random.default_rng(3)
-    p = [statistics(rng.normal(size=50), rng.normal(size=(200, 50)))[1].p_value for _ in range(300)]
-    assert stats.kstest(p, "uniform").pvalue > 0.001
-
-
-def test_the_prior_reaches_what_it_gives_and_not_what_it_does_not():
-    rng = np.random.default_rng(4)
-    # Each draw from the prior is a data set of its own centre and width.
-    drawn_sets = rng.normal(size=(2000, 1)) + rng.lognormal(size=(2000, 1)) * rng.normal(
-        size=(2000, 100)
-    )
-    assert reach(rng.normal(0.5, 1.5, 100), drawn_sets).within
-    assert not reach(rng.normal(9.0, 1.0, 100), drawn_sets).within
-
-
-def test_drawn_correlations_follow_their_prior():
-    factor = lkj_cholesky(4, 2.0, 4000, np.random.default_rng(7))
-    corr = factor @ np.swapaxes(factor, 1, 2)
-    np.testing.assert_allclose(np.einsum("nii->ni", corr), 1.0)
-    # Each correlation of an LKJ(2) matrix of 4 is 2 b - 1, b from a Beta(2 + 4 / 2 - 1, the same).
-    for i, j in zip(*np.tril_indices(4, -1), strict=True):
-        assert stats.kstest(0.5 * (corr[:, i, j] + 1), stats.beta(3, 3).cdf).pvalue > 1e-3
-
-
-def test_prior_draws_are_those_of_the_laws():
-    shape = Shape.of(bt.Network((3,)), bt.Noise(), 2)
-    drawn_sites = prior_draws(shape, 2, 4000, np.random.default_rng(8))
-    sizes = site_shapes(shape, 2)
-    assert {name: v.shape[1:] for name, v in drawn_sites.items()} == sizes
-    laws = {
-        "slope": stats.norm,
-        "amplitude": stats.halfnorm,
-        "error_factor": stats.lognorm(0.3),
-        "dof_above_2": stats.gamma(2, scale=10),
-    }
-    for name, law in laws.items():
-        values = drawn_sites[name].reshape(4000, -1)[:, 0]
-        assert stats.kstest(values, law.cdf).pvalue > 1e-3, name
 
 
 def test_prior_predictive_is_as_wide_as_the_prior_says(good):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import numpy as np
 import pytest
-from test_posterior import stars, temperatures
+from tiny import stars, temperatures
 
 import bayestrans as bt
 from bayestrans.pairs import PairsError

@@ -1,4 +1,4 @@
-"""What a posterior predicts, and what `fit` promises about seeds and refuses."""
+"""What a posterior predicts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
+from tiny import LINEAR, NAN, SMALL, SPEC, stars
 
 import bayestrans as bt
 from bayestrans.baseline import Baseline
@@ -17,39 +18,13 @@ from bayestrans.calibration import Calibration
 from bayestrans.gaps import Gaps
 from bayestrans.model import Shape, site_shapes
 from bayestrans.neighbours import Neighbours
-from bayestrans.pairs import PairsError
 from bayestrans.posterior import CHUNK, BlockDraws, Posterior
 from bayestrans.predictive import Mixture, draw_noise, replicate, star_keys
 from bayestrans.scale import Scaler
 
-NAN = float("nan")
-SPEC = bt.Spec(
-    "A to B",
-    (
-        bt.Input("teff", "teff_a", "e_teff_a", "K"),
-        bt.Input("fe_h", "fe_h_a", "e_fe_h_a"),
-        bt.Input("rv", "rv_a", "e_rv_a", "km/s", extrinsic=True),
-    ),
-    (
-        bt.Output("rv", "rv_b", "e_rv_b", "km/s", "rv", extrinsic=True),
-        bt.Output("teff", "teff_b", "e_teff_b", "K", "teff"),
-        bt.Output("mass", "mass_b", "e_mass_b", "Msun"),
-    ),
-)
 DRAWS, STARS = 400, 120
 DOF = 6.0
-LINEAR, SMALL, NOISE = bt.Network(()), bt.Network((4,)), bt.Noise(dof=DOF)
-
-
-def stars(count: int, seed: int = 0, spec: bt.Spec = SPEC) -> bt.Pairs:
-    """Return common stars with varied errors."""
-    rng = np.random.default_rng(seed)
-    x = rng.normal([5000, -0.3, 100], [400, 0.3, 40], (count, 3))
-    x_err = rng.lognormal([4, -3, -1], 0.4, (count, 3))
-    y_err = rng.lognormal([-1, 4, -2], 0.4, (count, 3))
-    y = x[:, [2, 0, 1]] + rng.normal(size=(count, 3)) * [0.5, 60, 0.2]
-    y[:, 2] += 1.5
-    return bt.Pairs(spec, x, x_err, y, y_err, np.arange(count))
+NOISE = bt.Noise(dof=DOF)
 
 
 def invented(pairs: bt.Pairs, network=SMALL, noise=NOISE) -> Posterior:
@@ -392,78 +367,6 @@ def test_any_name_of_an_extrinsic_output_is_saved_or_refused_at_once(name, tmp_p
     np.testing.assert_array_equal(
         loaded.predict(some, kind="mean"), made.predict(some, kind="mean")
     )
-
-
-TEFF = bt.Spec("Teff", SPEC.inputs[:1], SPEC.outputs[1:2])
-
-
-def temperatures(count: int = 200) -> bt.Pairs:
-    s = stars(count)
-    return bt.Pairs(TEFF, s.x[:, :1], s.x_err[:, :1], s.y[:, 1:2], s.y_err[:, 1:2], s.ids)
-
-
-def tiny_fit(method, network=LINEAR, seed: int = 0) -> Posterior:
-    return bt.fit(
-        temperatures(), method=method, network=network, seed=seed, calibrate=False, progress=False
-    )
-
-
-def test_the_same_seed_gives_the_same_draws_bit_for_bit():
-    method = bt.MCLMC(chains=2, draws=10, steps=20, warm_steps=20)
-    first, again = (tiny_fit(method, SMALL, seed=1).blocks[0].draws for _ in "12")
-    for name, values in first.items():
-        assert values.shape[:2] == (2, 10)
-        np.testing.assert_array_equal(again[name], values)
-
-
-def test_another_seed_gives_other_draws():
-    method = bt.Ensemble(members=2, warm_steps=20)
-    first, other = (tiny_fit(method, seed=seed).blocks[0].draws for seed in (1, 2))
-    for name, values in first.items():
-        assert (other[name] != values).all()
-
-
-@pytest.mark.parametrize(
-    ("method", "draws"),
-    [
-        (bt.Ensemble(members=3, warm_steps=20), 3),
-        (bt.SVI(steps=20, draws=30, warm_steps=20), 30),
-    ],
-    ids=["Ensemble", "SVI"],
-)
-def test_the_fast_methods_give_finite_predictions(method, draws):
-    fitted = tiny_fit(method)
-    found = fitted.predict(temperatures(10), kind="measured")
-    assert found.shape == (draws, 10, 1)
-    assert np.isfinite(found).all()
-    assert len(np.unique(found[:, 0, 0])) == draws
-    assert fitted.record["method"] == repr(method)
-
-
-def test_too_few_stars_are_refused_with_the_number_needed():
-    with pytest.raises(PairsError, match=r"39 training stars for the intrinsic .* at least 40 "):
-        bt.fit(temperatures(39), calibrate=False, progress=False)
-
-
-def test_stars_are_counted_per_network():
-    pairs = stars(200)
-    pairs.y[25:, 0] = NAN
-    with pytest.raises(PairsError, match=r"25 training stars for the rv .* at least 40 .*6 feat"):
-        bt.fit(pairs, calibrate=False, progress=False)
-
-
-def test_a_constant_column_is_refused_before_the_fit():
-    pairs = temperatures()
-    pairs.x[:] = 5000.0
-    with pytest.raises(PairsError, match="teff_a is constant"):
-        bt.fit(pairs, calibrate=False, progress=False)
-
-
-@pytest.mark.parametrize("scatter", [(50.0, 1.0), ()])
-def test_a_scatter_of_another_length_is_refused(scatter):
-    noise = bt.Noise(scatter=scatter)
-    with pytest.raises(ValueError, match=f"scatter has {len(scatter)} values for 1 outputs"):
-        bt.fit(temperatures(), noise=noise, calibrate=False, progress=False)
 
 
 def test_outputs_of_all_but_the_same_scatter_have_draws():

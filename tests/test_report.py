@@ -1,4 +1,4 @@
-"""The page about a model: sound HTML, warnings first, everything in it and nothing from afar."""
+"""The page about a model: sound HTML, everything in it and nothing from afar."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import dataclasses
 import html
 import importlib
 import json
-import math
 import re
 import shutil
 import subprocess
@@ -16,96 +15,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.table import Table
+from reports import SPEC, model, stars, translated, verdicts
 
 import bayestrans as bt
-from bayestrans import cli, report_page, report_sections
+from bayestrans import cli, report_page
 from bayestrans.answers import FLAGS
-from bayestrans.baseline import Baseline
-from bayestrans.calibration import Calibration
-from bayestrans.gaps import Gaps
-from bayestrans.neighbours import Neighbours
-from bayestrans.posterior import BlockDraws
 from bayestrans.report_page import Section, Verdict, page
-from bayestrans.scale import Scaler
 from bayestrans.tables import read_table, write_table
 
-SPEC = bt.Spec(
-    "one survey to another",
-    (bt.Input("teff", "teff_a", unit="K"), bt.Input("logg", "logg_a")),
-    (
-        bt.Output("teff", "teff_b", unit="K", corrects="teff"),
-        bt.Output("logg", "logg_b", corrects="logg"),
-    ),
-    id="star",
-)
 FINE = report_page.DPI
-SCATTER = np.array([60.0, 0.1])
-#: Coverage of regions held out, as `fit` records it.
-SHARES = {"nll": 1.2, "0.50": 0.5, "0.68": 0.68, "0.90": 0.9, "0.95": 0.95}
-REGIONS = {
-    name: {"n": n, "before": SHARES, "after": SHARES}
-    for name, n in (("random", 400), ("dense", 300), ("sparse", 200), ("outside", 0))
-}
-
-
-def stars(spec: bt.Spec, count: int, seed: int, spread: float = 1.0) -> bt.Pairs:
-    """Return stars that survey B measures with a Gaussian scatter about A's values."""
-    rng = np.random.default_rng(seed)
-    x = np.array([5000.0, 3.0]) + spread * np.array([400.0, 0.6]) * rng.normal(size=(count, 2))
-    y = x + SCATTER * rng.normal(size=x.shape)
-    nothing = np.full(x.shape, np.nan)
-    return bt.Pairs(spec, x, nothing, y, nothing, np.arange(count) + 1000 * seed)
-
-
-def model(
-    spec: bt.Spec = SPEC, *, log_scatter: float = 0.0, apart: float = 0.0, **record: object
-) -> bt.Posterior:
-    """Return the law of `stars` as a posterior, with other errors or chains apart if asked.
-
-    Learned from few training stars, so that it is better than any regression on them.
-    """
-    train, rng, lead = stars(spec, 60, seed=1), np.random.default_rng(2), (4, 100)
-    scaler = dataclasses.replace(
-        Scaler.learn(train), delta_centre=np.zeros(2), delta_scale=SCATTER.copy()
-    )
-    shift = apart * np.arange(4)[:, None, None]
-    draws = {
-        "intercept": rng.normal(0, 0.02, (*lead, 2)) + shift,
-        "slope": rng.normal(0, 0.02, (*lead, 2, 2)),
-        "log_scatter": rng.normal(log_scatter, 0.02, (*lead, 2)),
-        "error_factor": np.ones((*lead, 2)),
-    }
-    draws = {name: values.astype(np.float32) for name, values in draws.items()}
-    return bt.Posterior(
-        spec,
-        bt.Network(()),
-        bt.Noise(dof=math.inf, correlated=False),
-        scaler,
-        (BlockDraws(spec.blocks[0], draws, {}, {"step_size": 0.3, "length": 9.0}),),
-        Gaps.learn(scaler, train).density,
-        Neighbours.learn(train.x, (0, 1)),
-        Calibration.identity(2),
-        Baseline.learn(train, scaler),
-        train.x[::3],
-        train.x_err[::3],
-        train.y[::3],
-        train.y_err[::3],
-        {"stars": 60, "utc": "2026-01-02T03:04:05+00:00", "held_out_regions": REGIONS, **record},
-    )
-
-
-def translated(posterior: bt.Posterior, pairs: bt.Pairs) -> Table:
-    """Return what `translate` would of the law of `stars`."""
-    found = bt.support(posterior, pairs)
-    table = Table({"star": pairs.ids, "support": found.score, "support_class": found.classes})
-    for k, output in enumerate(posterior.spec.outputs):
-        table[f"{output.name}_mean"] = pairs.x[:, k]
-        half = SCATTER[k] * (1 + 0.1 * found.score)
-        for name, sign in (("p16", -1), ("p84", 1)):
-            table[f"{output.name}_{name}"] = pairs.x[:, k] + sign * half
-            table[f"{output.name}_{name}"].unit = output.unit or None
-    table["flags"] = np.where(found.classes == "outside", 4, 0).astype(np.int32)
-    return table
 
 
 class Page(HTMLParser):
@@ -139,12 +57,6 @@ class Page(HTMLParser):
 
     def words(self, tag: str) -> list[str]:
         return [text.strip() for name, text in self.texts if name == tag]
-
-
-def verdicts(text: str) -> list[tuple[str, str]]:
-    """Return grade and words of each verdict of a page, in order."""
-    found = re.findall(r'<li class="(\w+)"><strong>.*?</strong> (.*?) <a', text)
-    return [(grade, html.unescape(said)) for grade, said in found]
 
 
 @pytest.fixture(scope="module")
@@ -271,21 +183,6 @@ def test_a_model_alone_says_what_is_lacking(tmp_path):
     )
 
 
-# ---- verdicts -------------------------------------------------------------------------------
-
-
-def judged(posterior: bt.Posterior, tmp_path: Path, pairs: bt.Pairs | None = None) -> list:
-    """Return the verdicts of a report without pictures."""
-    path = bt.report(posterior, tmp_path, pairs=pairs, overwrite=True)
-    return verdicts(path.read_text(encoding="utf-8"))
-
-
-@pytest.fixture
-def no_pictures(monkeypatch) -> None:
-    """Leave out the sections, whose pictures take most of the time."""
-    monkeypatch.setattr(report_sections, "SECTIONS", ())
-
-
 def test_a_good_model_earns_no_warning(whole):
     found = verdicts(whole)
     assert {grade for grade, _ in found} == {"good"}
@@ -294,70 +191,6 @@ def test_a_good_model_earns_no_warning(whole):
     assert "errors are of the right size" in said
     assert "better than linear regression" in said
     assert "<p>No warnings." in whole
-
-
-@pytest.mark.usefixtures("no_pictures")
-@pytest.mark.parametrize(("factor", "fault"), [(0.6, "small"), (1.6, "large")])
-def test_errors_of_the_wrong_size_are_warned_of(tmp_path, factor, fault):
-    posterior = model(log_scatter=math.log(factor))
-    found = judged(posterior, tmp_path, stars(SPEC, 400, seed=3))
-    texts = [text for grade, text in found if grade == "warning" and "too " + fault in text]
-    assert any(text.startswith("teff: 68 % intervals hold") for text in texts)
-    assert any(text.startswith("logg: 68 % intervals hold") for text in texts)
-    assert not any("right size" in text for _, text in found)
-
-
-@pytest.mark.usefixtures("no_pictures")
-def test_what_is_wrong_comes_before_what_is_good(tmp_path):
-    posterior = model(apart=0.05, units_assumed={"teff_a": "K"}, held_out_regions=None)
-    path = bt.report(posterior, tmp_path)
-    text = path.read_text(encoding="utf-8")
-    found = verdicts(text)
-    assert found[0][0] == "warning"
-    assert "intrinsic: R-hat of predictions is " in found[0][1]
-    grades = [grade for grade, _ in found]
-    assert grades == sorted(grades, key=["warning", "caution", "good"].index)
-    assert ("teff_a K" in said for _, said in found)
-    assert any(said.startswith("not calibrated where stars are few") for _, said in found)
-    body = text[text.index("<body>") :]
-    ahead = body[: body.index('<li class="warning">')]
-    assert not re.search("<(img|table|figure|nav|h3)", ahead)
-    assert "deal with them before using this model" in ahead
-
-
-@pytest.mark.usefixtures("no_pictures")
-def test_training_stars_given_as_held_out_are_found(tmp_path):
-    posterior, fresh = model(), stars(SPEC, 400, seed=3)
-    x = np.concatenate([stars(SPEC, 60, seed=1).x, fresh.x[60:]])
-    mixed = dataclasses.replace(fresh, x=x)
-    (warning,) = [
-        text
-        for grade, text in judged(posterior, tmp_path, mixed)
-        if grade == "warning" and "exactly" in text
-    ]
-    assert warning.startswith("60 of 400 held-out stars have exactly the inputs of training stars")
-    assert not any("exactly" in text for _, text in judged(posterior, tmp_path, fresh))
-
-
-@pytest.mark.usefixtures("no_pictures")
-def test_a_bias_and_a_model_worse_than_none_are_told(tmp_path):
-    held_out = stars(SPEC, 400, seed=3)
-    shifted = dataclasses.replace(held_out, y=held_out.y + np.array([90.0, 0.0]))
-    found = judged(model(), tmp_path, shifted)
-    (bias,) = [text for grade, text in found if grade == "caution" and "at the median" in text]
-    assert re.match(r"teff: held-out stars are measured \+(8|9)\d K away", bias)
-    worse = judged(model(log_scatter=math.log(3)), tmp_path, held_out)
-    assert any(g == "warning" and t.startswith("no better than linear") for g, t in worse)
-
-
-@pytest.mark.usefixtures("no_pictures")
-def test_a_catalogue_beyond_the_training_stars_earns_a_caution(tmp_path):
-    posterior = model()
-    far = stars(SPEC, 50, seed=5)
-    far = dataclasses.replace(far, x=far.x + np.array([4000.0, 6.0]))
-    path = bt.report(posterior, tmp_path, catalogue=translated(posterior, far))
-    found = verdicts(path.read_text(encoding="utf-8"))
-    assert any(g == "caution" and t.startswith("50 of 50 stars of the cat") for g, t in found)
 
 
 def test_a_large_catalogue_is_counted_whole_and_drawn_in_even_steps(given, monkeypatch):
@@ -374,6 +207,7 @@ def test_a_large_catalogue_is_counted_whole_and_drawn_in_even_steps(given, monke
 
 
 # ---- what users write -----------------------------------------------------------------------
+
 
 NASTY = "<script>alert(\"1\")</script> & 'Co'"
 
@@ -446,6 +280,7 @@ def test_faults_are_told_and_leave_no_folder(tmp_path, given, capsys):
 
 
 # ---- a browser ------------------------------------------------------------------------------
+
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 

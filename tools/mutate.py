@@ -29,8 +29,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 #: The fast tests that should see what is wrong with a module, as pytest is told of them.
 TESTS = {
-    "model": "tests/test_network.py tests/test_diagnose_fit.py -k '_network.py or follow or laws'",
-    "infer": "tests/test_infer.py tests/test_posterior.py tests/test_calibration.py "
+    "model": "tests/test_network.py tests/test_checks.py -k '_network.py or follow or laws'",
+    "infer": "tests/test_infer.py tests/test_fit.py tests/test_calibration.py "
     "-k 'test_infer or refused_with or per_network or length or Ensemble or fit_learns'",
     "calibrate": "tests/test_calibration.py",
     "translate": "tests/test_stream.py tests/test_translate.py tests/test_bad_inputs.py -k "

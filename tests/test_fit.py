@@ -1,0 +1,68 @@
+"""What `fit` promises about seeds and refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tiny import NAN, SMALL, stars, temperatures, tiny_fit
+
+import bayestrans as bt
+from bayestrans.pairs import PairsError
+
+
+def test_the_same_seed_gives_the_same_draws_bit_for_bit():
+    method = bt.MCLMC(chains=2, draws=10, steps=20, warm_steps=20)
+    first, again = (tiny_fit(method, SMALL, seed=1).blocks[0].draws for _ in "12")
+    for name, values in first.items():
+        assert values.shape[:2] == (2, 10)
+        np.testing.assert_array_equal(again[name], values)
+
+
+def test_another_seed_gives_other_draws():
+    method = bt.Ensemble(members=2, warm_steps=20)
+    first, other = (tiny_fit(method, seed=seed).blocks[0].draws for seed in (1, 2))
+    for name, values in first.items():
+        assert (other[name] != values).all()
+
+
+@pytest.mark.parametrize(
+    ("method", "draws"),
+    [
+        (bt.Ensemble(members=3, warm_steps=20), 3),
+        (bt.SVI(steps=20, draws=30, warm_steps=20), 30),
+    ],
+    ids=["Ensemble", "SVI"],
+)
+def test_the_fast_methods_give_finite_predictions(method, draws):
+    fitted = tiny_fit(method)
+    found = fitted.predict(temperatures(10), kind="measured")
+    assert found.shape == (draws, 10, 1)
+    assert np.isfinite(found).all()
+    assert len(np.unique(found[:, 0, 0])) == draws
+    assert fitted.record["method"] == repr(method)
+
+
+def test_too_few_stars_are_refused_with_the_number_needed():
+    with pytest.raises(PairsError, match=r"39 training stars for the intrinsic .* at least 40 "):
+        bt.fit(temperatures(39), calibrate=False, progress=False)
+
+
+def test_stars_are_counted_per_network():
+    pairs = stars(200)
+    pairs.y[25:, 0] = NAN
+    with pytest.raises(PairsError, match=r"25 training stars for the rv .* at least 40 .*6 feat"):
+        bt.fit(pairs, calibrate=False, progress=False)
+
+
+def test_a_constant_column_is_refused_before_the_fit():
+    pairs = temperatures()
+    pairs.x[:] = 5000.0
+    with pytest.raises(PairsError, match="teff_a is constant"):
+        bt.fit(pairs, calibrate=False, progress=False)
+
+
+@pytest.mark.parametrize("scatter", [(50.0, 1.0), ()])
+def test_a_scatter_of_another_length_is_refused(scatter):
+    noise = bt.Noise(scatter=scatter)
+    with pytest.raises(ValueError, match=f"scatter has {len(scatter)} values for 1 outputs"):
+        bt.fit(temperatures(), noise=noise, calibrate=False, progress=False)
