@@ -7,12 +7,12 @@ from pathlib import Path
 TESTS = Path(__file__).parent
 #: Which tests provoke each fault and hold its answer: row of the list, then ``file::test``.
 ANSWERED: dict[int, str] = {
-    1: """test_catalogue::test_fits_comes_in_native_order_with_clean_text_and_nulls
-          test_catalogue::test_a_frame_keeps_nullable_integers_and_any_byte_order
+    1: """test_tables::test_fits_comes_in_native_order_with_clean_text_and_nulls
+          test_tables::test_a_frame_keeps_nullable_integers_and_any_byte_order
           test_tables_properties::test_byte_order_and_masks_of_a_table_in_memory_change_nothing""",
     2: """test_bad_inputs::test_a_gap_is_flagged_and_leaves_the_other_rows
           test_bad_inputs::test_arrays_with_a_mask_or_a_unit
-          test_catalogue::test_quantities_become_plain_columns_and_the_source_stays""",
+          test_tables::test_quantities_become_plain_columns_and_the_source_stays""",
     3: """test_bad_inputs::test_a_gap_is_flagged_and_leaves_the_other_rows
           test_posterior::test_a_missing_intrinsic_input_is_integrated_over
           test_gaps::test_stars_with_gaps_do_not_move_the_others""",
@@ -31,7 +31,7 @@ ANSWERED: dict[int, str] = {
           test_formats::test_two_columns_of_one_name_are_refused_and_not_renamed
           test_formats::test_two_columns_of_one_name_in_a_frame""",
     9: """test_translate::test_an_empty_table_has_the_full_schema
-          test_catalogue::test_an_empty_table_keeps_its_columns
+          test_tables::test_an_empty_table_keeps_its_columns
           test_formats::test_names_alone_are_an_empty_table
           test_formats::test_vectors_of_a_table_without_rows
           test_formats::test_an_empty_ecsv_table_with_vectors_keeps_them""",
@@ -40,7 +40,7 @@ ANSWERED: dict[int, str] = {
            test_fit::test_stars_are_counted_per_network""",
     12: """test_bad_inputs::test_arrays_with_a_mask_or_a_unit
            test_tables_properties::test_any_unit_of_speed_becomes_that_of_the_spec
-           test_catalogue::test_quantities_become_plain_columns_and_the_source_stays""",
+           test_tables::test_quantities_become_plain_columns_and_the_source_stays""",
     13: """test_catalogue::test_metres_per_second_are_converted_with_their_errors
            test_catalogue::test_an_unlabelled_speed_in_metres_is_refused
            test_translate::test_velocities_may_be_in_another_unit""",
@@ -63,7 +63,7 @@ ANSWERED: dict[int, str] = {
     20: """test_catalogue::test_identifiers_that_cannot_be_trusted_are_refused
            test_catalogue::test_lost_digits_are_a_fault_of_a_catalogue_as_well
            test_match::test_identifiers_that_went_through_floats_are_refused_with_their_table""",
-    21: """test_catalogue::test_csv_integers_with_nulls_and_late_fractions
+    21: """test_tables::test_csv_integers_with_nulls_and_late_fractions
            test_formats::test_identifiers_in_csv_keep_what_is_written
            test_tables_properties::test_identifiers_keep_every_digit""",
     22: """test_bad_inputs::test_identifiers_never_enter_jax
@@ -76,15 +76,15 @@ ANSWERED: dict[int, str] = {
            test_match::test_few_common_stars_warn_and_none_is_refused""",
     27: """test_tables_properties::test_padding_is_no_part_of_text
            test_formats::test_objects_become_what_they_all_are
-           test_catalogue::test_fits_comes_in_native_order_with_clean_text_and_nulls""",
+           test_tables::test_fits_comes_in_native_order_with_clean_text_and_nulls""",
     28: """test_catalogue::test_vector_columns_need_an_index
            test_formats::test_lists_with_gaps_are_vectors_with_gaps""",
     29: "test_surveys::test_a_missing_flag_is_a_bad_one_except_where_blank_is_good",
-    30: """test_catalogue::test_another_delimiter_is_named
+    30: """test_tables::test_another_delimiter_is_named
            test_formats::test_text_that_is_no_csv_is_refused_with_the_reason""",
-    31: """test_catalogue::test_junk_is_one_short_error_with_the_path
-           test_catalogue::test_a_truncated_fits_file_is_refused
-           test_catalogue::test_other_truncated_files_are_refused
+    31: """test_tables::test_junk_is_one_short_error_with_the_path
+           test_tables::test_a_truncated_fits_file_is_refused
+           test_tables::test_other_truncated_files_are_refused
            test_formats::test_a_compressed_file_that_was_cut_short_is_refused
            test_fuzz::test_a_damaged_table_is_refused_or_read""",
     32: """test_translate::test_provenance_of_a_name_beyond_ascii_is_ascii
@@ -93,7 +93,7 @@ ANSWERED: dict[int, str] = {
            test_cli_faults::test_an_existing_output_is_refused
            test_bad_inputs::test_the_output_may_not_be_the_input
            test_bad_inputs::test_no_command_writes_over_its_inputs""",
-    34: """test_catalogue::test_a_failure_in_the_middle_leaves_the_old_file_and_nothing_else
+    34: """test_tables_written::test_a_failure_in_the_middle_leaves_the_old_file_and_nothing_else
            test_store::test_a_failed_write_leaves_nothing_behind
            test_store::test_a_killed_write_leaves_no_model_at_the_final_name
            test_bad_inputs::test_a_killed_writer_leaves_the_old_table
@@ -109,8 +109,8 @@ ANSWERED: dict[int, str] = {
            test_diagnose::test_slowly_mixing_draws_count_for_few
            test_cli::test_strict_fails_where_there_is_a_warning""",
     40: """test_translate::test_a_star_outside_has_flag_4_and_keeps_its_answer
-           test_calibration::test_a_far_star_is_outside_not_narrower_and_no_farther_from_the_line""",
-    41: """test_calibration::test_strict_translation_refuses_stars_outside_and_writes_nothing
+           test_calibration_fit::test_a_far_star_is_outside_not_narrower_and_no_farther_from_the_line""",
+    41: """test_calibration_fit::test_strict_translation_refuses_stars_outside_and_writes_nothing
            test_cli::test_translate_writes_the_apis_table
            test_support::test_a_shifted_catalogue_lies_mostly_outside""",
     42: """test_store_refused::test_what_is_no_model_is_refused

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
-import jax
 import numpy as np
 import pytest
-from astropy.table import Table
-from scipy.spatial import cKDTree
+from known_regions import NAMES, cloud, held_out
 
-import bayestrans as bt
-from bayestrans import calibrate
 from bayestrans.calibrate import (
     Judged,
     _excess_begins,
@@ -31,18 +26,7 @@ from bayestrans.calibration import (
     compare,
     learn,
 )
-from bayestrans.gaps import Gaps
-from bayestrans.neighbours import Neighbours
-from bayestrans.refits import about
 from bayestrans.regions import Region, regions
-from bayestrans.scale import Scaler
-from bayestrans.target import of_stars, scaled_data
-
-NAMES = ("teff", "logg")
-
-
-def cloud(count: int = 1000, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=(count, 2))
 
 
 def test_regions_are_tails_rim_holes_and_random_parts():
@@ -68,32 +52,6 @@ def test_a_region_that_would_leave_an_input_constant_is_not_used():
     names = {region.name for region in regions(x, x, NAMES)}
     assert "highest logg" not in names
     assert "highest teff" in names
-
-
-def held_out(
-    *,
-    count: int = 4000,
-    wrong: float = 1.0,
-    growing: float = 0.0,
-    leaving: float = 0.0,
-    seed: int = 1,
-) -> HeldOut:
-    """Return stars of scores from 0.5 to 5 whose scatter is 1, said by Gaussians of sd 1.
-
-    The true scatter is ``wrong`` times what is said, growing away from the
-    training stars; the network's mean leaves the true one, which is linear.
-    """
-    rng = np.random.default_rng(seed)
-    score = rng.uniform(0.5, 5.0, count)
-    away = np.maximum(0.0, score - ONSET)
-    linear = rng.normal(0.0, 3.0, count)
-    scatter = wrong * np.sqrt(1.0 + growing * away**2)
-    share = 1.0 / (1.0 + leaving * away**2)
-    network = linear + rng.normal(0.0, 3.0 if leaving else 0.0, count)
-    truth = linear + share * (network - linear) + scatter * rng.normal(size=count)
-    ones = np.ones((2, count))
-    arrays = (network * ones, ones, 0 * ones, np.inf * ones, truth, linear, score)
-    return HeldOut(*(np.asarray(a, dtype=np.float32) for a in arrays))
 
 
 def test_what_is_right_is_left_alone():
@@ -363,225 +321,3 @@ def test_each_region_is_judged_by_what_was_learned_without_those_of_its_kind():
         for wanted, values in ((before, "before"), (after, "after")):
             np.testing.assert_allclose(judged_.density[values][rows], wanted[0], atol=1e-3)
             np.testing.assert_allclose(judged_.pit[values][rows], wanted[1], atol=1e-3)
-
-
-class Seen:
-    """Refits that know what they are asked for, and answer with stars of a known law."""
-
-    def __init__(self, log: list, size: int) -> None:
-        self.log, self.size = log, size
-
-    def without(self, part: Region, key: jax.Array, most: int = 200) -> list[HeldOut]:
-        assert part.kind != "random" or most >= min(200, part.rows.sum())
-        self.log.append((self.size, part, jax.random.key_data(key).tolist()))
-        return [held_out(count=100, seed=len(self.log))]
-
-
-@pytest.mark.parametrize("count", [1000, 1200])
-def test_refits_of_many_stars_see_a_thousand_and_one_sees_all_but_a_fifth(
-    count, monkeypatch, capsys
-):
-    log, bars = [], []
-    x, nothing = cloud(count), np.full((count, 2), np.nan)
-    inputs = tuple(bt.Input(name, name) for name in NAMES)
-    spec = bt.Spec("both", inputs, (bt.Output("teff", "teff_b", corrects="teff"),))
-    pairs = bt.Pairs(spec, x, nothing, x[:, :1] + 1, nothing[:, :1], np.arange(count))
-    real = calibrate.progress_bar
-
-    def bar(*arguments, **options):
-        bars.append(real(*arguments, **options))
-        return bars[-1]
-
-    monkeypatch.setattr(calibrate, "progress_bar", bar)
-    key = jax.random.key(1)
-    ((_, found),) = calibrate._learn_block(
-        pairs, lambda size: Seen(log, size), key, "held out", progress=True
-    )
-    assert "held out" in capsys.readouterr().err
-    many = count > 1000
-    assert bars[0].n == bars[0].total == len(log) == 12 + many
-    assert len({str(key) for *_, key in log}) == len(log)
-    for size, part, _ in log[:12]:
-        assert part.rows.shape == (count,)
-        assert size == 1000
-    assert found.random.sum() == (100 if many else 400)  # the last stands for the random parts
-    if many:
-        size, part, _ = log[-1]
-        assert size == count
-        assert part.rows.sum() == count / 5
-
-
-# ---- through fit ------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def curved() -> bt.Pairs:
-    """Return stars whose correction is curved in the second input."""
-    rng = np.random.default_rng(7)
-    spec = bt.Spec(
-        "curved",
-        (bt.Input("teff", "t"), bt.Input("logg", "g")),
-        (bt.Output("teff", "t_b", "e_b", corrects="teff"),),
-    )
-    x = rng.normal([4800, 2.5], [300, 0.5], size=(400, 2))
-    y = x[:, :1] + 60 * np.tanh(3 * (x[:, 1:] - 2.5)) + rng.normal(0, 10, (400, 1))
-    return bt.Pairs(spec, x, np.full((400, 2), np.nan), y, np.full((400, 1), 5.0), np.arange(400))
-
-
-@pytest.fixture(scope="module")
-def calibrated(curved) -> bt.Posterior:
-    method = bt.MCLMC(chains=2, draws=50, steps=200, warm_steps=200)
-    return bt.fit(curved, method=method, network=bt.Network((8,)), seed=1, progress=False)
-
-
-@pytest.fixture(scope="module")
-def plain(calibrated) -> bt.Posterior:
-    """Return the same posterior without its calibration."""
-    return dataclasses.replace(calibrated, calibration=Calibration.identity(1))
-
-
-def far_and_near() -> np.ndarray:
-    return np.array([[4800.0, 2.5], [9000.0, 8.0]])
-
-
-def test_fit_learns_thresholds_and_reports_both_states(calibrated):
-    sparse, outside = calibrated.neighbours.thresholds
-    assert 1.25 <= sparse < outside
-    assert (sparse, outside) != (1.5, 2.5)  # what they are without the refits
-    assert not calibrated.calibration.empty
-    report = calibrated.record["held_out_regions"]
-    assert set(report) == {"random", "dense", "sparse", "outside"}
-    assert report["random"]["n"] == 160
-    assert set(report["random"]["before"]) == {"nll", "0.50", "0.68", "0.90", "0.95"}
-
-
-def test_a_far_star_is_outside_not_narrower_and_no_farther_from_the_line(calibrated, plain):
-    x = far_and_near()
-    assert list(bt.support(calibrated, x).classes) == ["dense", "outside"]
-    far = {name: p.predict(x)[:, 1, 0] for name, p in (("after", calibrated), ("before", plain))}
-    width = {name: np.subtract(*np.percentile(d, [84, 16])) for name, d in far.items()}
-    assert width["after"] > 0.99 * width["before"]
-    regression = calibrated.baseline.linear_mean(x, calibrated.scaler, (0, 1))
-    line = calibrated.scaler.restore(x, regression)[1, 0]
-    miss = {name: abs(d.mean() - line) for name, d in far.items()}
-    assert miss["after"] <= miss["before"] + 0.05 * width["before"]
-
-
-def test_growth_and_fade_act_on_predictions(plain):
-    x = far_and_near()
-    zero, one = np.zeros(1), np.ones(1)
-    post = dataclasses.replace(plain, calibration=Calibration(zero, zero, one, 100 * one))
-    before, after = (p.predict(x, kind="mean")[..., 0] for p in (plain, post))
-    np.testing.assert_array_equal(before[:, 0], after[:, 0])  # at the usual spacing
-    score = plain.neighbours.score(x)[1]
-    assert after[:, 1].std() == pytest.approx(
-        before[:, 1].std() * np.hypot(1, score - ONSET), rel=1e-3
-    )
-    line = plain.scaler.restore(x, plain.baseline.linear_mean(x, plain.scaler, (0, 1)))[1, 0]
-    assert after[:, 1].mean() == pytest.approx(line, abs=1.0)
-
-
-def test_a_calibrated_model_is_saved_and_loaded_whole(calibrated, tmp_path):
-    calibrated.save(tmp_path / "m.nc")
-    again = bt.load(tmp_path / "m.nc")
-    assert again.calibration.to_arrays().keys() == calibrated.calibration.to_arrays().keys()
-    np.testing.assert_array_equal(again.predict(far_and_near()), calibrated.predict(far_and_near()))
-    assert again.record["held_out_regions"] == calibrated.record["held_out_regions"]
-
-
-def test_a_stars_numbers_do_not_depend_on_its_company(calibrated, curved):
-    x = np.vstack([curved.x[:50], far_and_near()])
-    together = calibrated.predict(x)
-    np.testing.assert_array_equal(together[:, -1:], calibrated.predict(x[-1:]))
-
-
-def test_the_catalogue_says_what_predict_says(calibrated):
-    x = far_and_near()
-    stars = Table({"t": x[:, 0], "g": x[:, 1]})
-    result = bt.translate(calibrated, stars, progress=False)
-    draws = calibrated.predict(x, seed=1)
-    for name, level in (("p16", 16), ("p50", 50), ("p84", 84)):
-        expected = np.percentile(draws[:, :, 0], level, axis=0)
-        spread = draws[:, :, 0].std(axis=0)
-        assert (np.abs(result[f"teff_{name}"] - expected) < 0.5 * spread).all()
-    assert result["flags"][1] & 4
-
-
-def test_strict_translation_refuses_stars_outside_and_writes_nothing(calibrated, tmp_path):
-    stars = Table({"t": [4800.0, 9000.0], "g": [2.5, 8.0]})
-    with pytest.raises(ValueError, match=r"1 of 2 stars \(50.0 %\) lie outside"):
-        bt.translate(calibrated, stars, tmp_path / "o.csv", strict=True, progress=False)
-    assert list(tmp_path.iterdir()) == []
-    inside = bt.translate(calibrated, stars[:1], tmp_path / "o.csv", strict=True, progress=False)
-    assert len(inside) == 1
-
-
-def test_the_reference_is_not_calibrated(curved):
-    method = bt.NUTS(chains=1, warmup=5, draws=5, max_tree_depth=3, warm_steps=20)
-    post = bt.fit(curved, method=method, network=bt.Network(()), progress=False)
-    assert "held_out_regions" not in post.record
-    assert post.calibration.empty
-
-
-@pytest.mark.parametrize(
-    "method", [bt.MCLMC(), bt.MCLMC(chains=1, draws=20, steps=30), bt.SVI(), bt.Ensemble()]
-)
-def test_a_refit_is_cheaper_and_of_the_same_kind(method):
-    refit = method.refit()
-    assert type(refit) is type(method)
-    assert refit.refit() == refit
-    assert getattr(refit, "warm_steps", 0) <= method.warm_steps
-
-
-# ---- which stars a refit sees -----------------------------------------------------------
-
-
-def with_gaps(count: int = 600) -> bt.Pairs:
-    """Return pairs of which every sixth star lacks an input."""
-    pairs = bt.simulate(count, 0, seed=3).pairs
-    x = pairs.x.copy()
-    x[::6, 0] = np.nan
-    return bt.Pairs(pairs.spec, x, pairs.x_err, pairs.y, pairs.y_err, pairs.ids)
-
-
-def test_some_stars_are_what_they_would_be_without_the_others():
-    pairs = with_gaps()
-    gaps, block = Gaps.learn(Scaler.learn(pairs), pairs), pairs.spec.blocks[0]
-    every = scaled_data(pairs, gaps.scaler, block, bt.Noise(), gaps)
-    chosen = np.random.default_rng(0).random(len(pairs)) < 0.4
-    some = of_stars(every, chosen)
-    rows = np.flatnonzero(chosen)
-    alone = scaled_data(pairs.take(rows), gaps.scaler, block, bt.Noise(), gaps)
-    np.testing.assert_array_equal(some.copies, alone.copies)
-    np.testing.assert_array_equal(some.star, rows[np.asarray(alone.star)])
-    once = len(alone.star) - alone.copies.size
-    for name in ("z", "delta", "err", "log_weight"):
-        ours, theirs = (np.asarray(getattr(data, name))[..., :once] for data in (some, alone))
-        np.testing.assert_array_equal(ours, theirs)
-    # What completes a star stands where its copies say.
-    of_copy = np.asarray(some.star)[np.asarray(some.copies)]
-    assert (of_copy == of_copy[:, :1]).all()
-    incomplete = np.isnan(pairs.x).any(axis=1) | np.isnan(pairs.x_err).any(axis=1)
-    assert incomplete[of_copy[:, 0]].all()
-
-
-def test_a_refit_to_some_stars_sees_those_about_its_region_and_none_of_it():
-    pairs = with_gaps()
-    gaps, block = Gaps.learn(Scaler.learn(pairs), pairs), pairs.spec.blocks[0]
-    data = scaled_data(pairs, gaps.scaler, block, bt.Noise(), gaps)
-    lack = np.isin(np.arange(len(pairs)), np.asarray(data.star)[np.asarray(data.copies)])
-    points = Neighbours.learn(gaps.filled(pairs).x, block.inputs).points
-    held = points[:, 0] > np.quantile(points[:, 0], 0.9)
-    chosen = about(held, data, points, 200, near=0.6)
-    anywhere = about(held, data, points, 200, near=0.0)
-    for found in (chosen, anywhere):
-        assert found.sum() == 200
-        assert not (found & held).any()
-        assert (found & lack).sum() == round(200 * lack.mean())  # one compiled program serves
-    away = cKDTree(points[held]).query(points)[0]
-    nearest = np.flatnonzero(~held & ~lack)
-    nearest = nearest[np.argsort(away[nearest])][:100]
-    assert chosen[nearest].all()
-    assert not anywhere[nearest].all()
-    assert np.quantile(away[chosen & ~lack], 0.9) > 2.0 * away[nearest].max()  # not only those
-    assert about(held, data, points, 600, near=0.6).all()  # those held out are hidden later

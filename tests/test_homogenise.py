@@ -9,191 +9,16 @@ import linear
 import numpy as np
 import pytest
 from astropy import units as u
-from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 from scipy import stats
+from three_surveys import BASE_COLUMNS, OWN, STARS, plan_of, small, tables
 
 import bayestrans as bt
-from bayestrans import cli, files
-from bayestrans.combine import Evidence, Population, combine, learned_shared
 from bayestrans.homogenise import homogenise
 from bayestrans.merge import population_of
-from bayestrans.tables import digest, read_table, write_table
+from bayestrans.tables import digest, read_table
 
-OWN = 0.2  # the base's own scatter, in units of the population's spread
-STARS = 3000
 NUMBERS = [f"{n}_{part}" for n in linear.NAMES for part in ("mean", "sd", "p16", "p50", "p84")]
-
-
-# ---- the law ---------------------------------------------------------------------------
-
-
-def conditioned(design: np.ndarray, noise: np.ndarray, seen: np.ndarray) -> tuple:
-    """Return mean and covariance of y given ``seen`` = design y + noise, from the joint law."""
-    across = linear.POPULATION @ design.T
-    slope = across @ np.linalg.inv(design @ across + noise)
-    mean = linear.MEAN + (seen - linear.MEAN @ design.T) @ slope.T
-    return mean, linear.POPULATION - slope @ across.T
-
-
-def stacked(*cells: np.ndarray) -> np.ndarray:
-    """Return a matrix with these blocks along its diagonal."""
-    size = sum(map(len, cells))
-    result, at = np.zeros((size, size)), 0
-    for cell in cells:
-        result[at : at + len(cell), at : at + len(cell)] = cell
-        at += len(cell)
-    return result
-
-
-def evidence_of(noises: list[np.ndarray], seen: list[np.ndarray], parts: list[list[int]]) -> tuple:
-    """Return posteriors of each survey by itself (N, S, 3) with the outputs that it has."""
-    count = len(seen[0])
-    mean = np.full((count, len(noises), 3), np.nan)
-    covariance = np.tile(np.eye(3), (count, len(noises), 1, 1))
-    for s, (noise, values, part) in enumerate(zip(noises, seen, parts, strict=True)):
-        found, own = conditioned(np.eye(3)[part], noise, values)
-        mean[:, s, part] = found[:, part]
-        covariance[:, s, np.array(part)[:, None], part] = own[np.ix_(part, part)]
-    return mean, covariance
-
-
-NOTHING = np.zeros((40, 0, 3))
-POPULATION = Population(linear.MEAN, linear.POPULATION)
-SHARE_NOTHING = np.zeros(3)
-
-
-@pytest.mark.parametrize("parts", [[[0, 1, 2], [0, 1, 2]], [[0, 1, 2], [0, 2]], [[1], [0, 2]]])
-@pytest.mark.parametrize("with_base", [False, True])
-def test_combination_is_the_posterior_given_all_measurements(parts, with_base):
-    """The oracle conditions the joint normal law of parameters and all measurements."""
-    rng = np.random.default_rng(3)
-    truth = rng.multivariate_normal(linear.MEAN, linear.POPULATION, 40)
-    noises = [linear.noise_of(n)[np.ix_(p, p)] for n, p in zip("ab", parts, strict=True)]
-    seen = [
-        truth[:, p] + rng.multivariate_normal(np.zeros(len(p)), noise, 40)
-        for p, noise in zip(parts, noises, strict=True)
-    ]
-    base = truth + linear.BASE_ERROR * rng.normal(size=truth.shape)
-    base[:, 1] = np.nan
-    measured, error = NOTHING, NOTHING
-    design = np.concatenate([np.eye(3)[p] for p in parts])
-    cells, values = list(noises), [*seen]
-    if with_base:
-        measured, error = base[:, None], np.broadcast_to(linear.BASE_ERROR, (40, 1, 3))
-        design = np.concatenate([design, np.eye(3)[[0, 2]]])
-        cells.append(np.diag(linear.BASE_ERROR[[0, 2]] ** 2))
-        values.append(base[:, [0, 2]])
-    want, covariance = conditioned(design, stacked(*cells), np.concatenate(values, axis=1))
-    given = Evidence(*evidence_of(noises, seen, parts), measured, error)
-    found = combine(given, POPULATION, SHARE_NOTHING)
-    np.testing.assert_allclose(found.mean, want, rtol=1e-9, atol=1e-9)
-    np.testing.assert_allclose(found.covariance, np.broadcast_to(covariance, (40, 3, 3)), rtol=1e-8)
-
-
-def test_what_all_translations_miss_is_not_averaged_away():
-    """The oracle is the joint law of y = s + t: surveys see s, the base measures y."""
-    rng = np.random.default_rng(4)
-    own = 0.1 * linear.POPULATION
-    inner = linear.POPULATION - own
-    noises = [0.2 * linear.POPULATION, 0.5 * linear.POPULATION]
-    star = rng.multivariate_normal(linear.MEAN, inner, 40)
-    truth = star + rng.multivariate_normal(np.zeros(3), own, 40)
-    seen = [star + rng.multivariate_normal(np.zeros(3), noise, 40) for noise in noises]
-    base = truth + linear.BASE_ERROR * rng.normal(size=truth.shape)
-    # Of y and both surveys, from which each posterior and the joint one follow.
-    quoted = np.diag(linear.BASE_ERROR**2)
-    across = np.concatenate([inner, inner, linear.POPULATION], axis=1)
-    joint = np.block(
-        [
-            [inner + noises[0], inner, inner],
-            [inner, inner + noises[1], inner],
-            [inner, inner, linear.POPULATION + quoted],
-        ]
-    )
-    slope = across @ np.linalg.inv(joint)
-    values = np.concatenate([*seen, base], axis=1) - np.tile(linear.MEAN, 3)
-    want, covariance = linear.MEAN + values @ slope.T, linear.POPULATION - slope @ across.T
-    each = [inner @ np.linalg.inv(inner + noise) for noise in noises]
-    mean = np.stack(
-        [linear.MEAN + (x - linear.MEAN) @ g.T for x, g in zip(seen, each, strict=True)], axis=1
-    )
-    single = np.stack([linear.POPULATION - gain @ inner for gain in each])
-    given = Evidence(
-        mean,
-        np.tile(single, (40, 1, 1, 1)),
-        base[:, None],
-        np.broadcast_to(linear.BASE_ERROR, (40, 1, 3)),
-    )
-    shared = np.full(3, own[0, 0] / single[0, 0, 0])
-    found = combine(given, POPULATION, shared)
-    np.testing.assert_allclose(found.mean, want, rtol=1e-9)
-    np.testing.assert_allclose(found.covariance, np.broadcast_to(covariance, (40, 3, 3)), rtol=1e-8)
-    # Without the base, two surveys that were taken for independent would claim too much.
-    given = given._replace(measured=NOTHING, error=NOTHING)
-    honest, naive = (combine(given, POPULATION, phi).covariance for phi in (shared, SHARE_NOTHING))
-    want = (0.1 + 1 / (1 / 0.9 + 1 / 0.2 + 1 / 0.5)) * linear.POPULATION
-    np.testing.assert_allclose(honest, np.broadcast_to(want, honest.shape), rtol=1e-9)
-    assert (naive.diagonal(axis1=1, axis2=2) < 0.9 * want.diagonal()).all()
-
-
-def test_whatever_is_combined_is_never_wider_than_its_narrowest_part():
-    """Also where posteriors are wider than the population, as outside the training stars."""
-    rng = np.random.default_rng(5)
-    root = (
-        rng.normal(size=(300, 3, 3, 3)) * linear.SD[:, None] * 10 ** rng.uniform(-2, 1, (3, 1, 1))
-    )
-    covariance = root @ np.swapaxes(root, 2, 3) + 1e-4 * np.diag(linear.SD**2)
-    mean = linear.MEAN + 10 * linear.SD * rng.normal(size=(300, 3, 3))
-    nothing = np.zeros((300, 0, 3))
-    found = combine(Evidence(mean, covariance, nothing, nothing), POPULATION, SHARE_NOTHING)
-    unit = np.outer(linear.SD, linear.SD)
-    assert np.linalg.eigvalsh(found.covariance / unit).min() > 0
-    narrower = np.linalg.eigvalsh((covariance - found.covariance[:, None]) / unit)
-    scale = np.linalg.eigvalsh(covariance / unit).max(axis=-1, keepdims=True)
-    assert (narrower / scale).min() > -1e-9
-    whatever = combine(Evidence(mean, covariance, nothing, nothing), POPULATION, np.full(3, 0.9))
-    assert np.linalg.eigvalsh(whatever.covariance / unit).min() > 0
-
-
-def test_agreement_of_surveys_that_agree_is_uniform():
-    rng = np.random.default_rng(6)
-    truth = rng.multivariate_normal(linear.MEAN, linear.POPULATION, 3000)
-    noises = [linear.noise_of(name) for name in "abc"]
-    seen = [truth + rng.multivariate_normal(np.zeros(3), noise, 3000) for noise in noises]
-    base = truth + linear.BASE_ERROR * rng.normal(size=truth.shape)
-    mean, covariance = evidence_of(noises, seen, [[0, 1, 2]] * 3)
-    mean[:500, 2, 1] = np.nan
-    error = np.broadcast_to(linear.BASE_ERROR, (3000, 1, 3))
-    found = combine(Evidence(mean, covariance, base[:, None], error), POPULATION, SHARE_NOTHING)
-    assert (found.dof[:500] == 8).all()
-    assert (found.dof[500:] == 9).all()
-    assert stats.kstest(found.agreement, "uniform").pvalue > 0.01
-    # One survey has nothing to agree with.
-    alone = Evidence(mean[:, :1], covariance[:, :1], base[:, None][:, :0], error[:, :0])
-    assert np.isnan(combine(alone, POPULATION, SHARE_NOTHING).agreement).all()
-
-
-@pytest.mark.parametrize("share", [0.0, 0.4, 0.8])
-def test_what_is_shared_is_learned_from_how_little_surveys_differ(share):
-    rng = np.random.default_rng(7)
-    error = rng.uniform(0.1, 0.3, (40_000, 2))
-    own = share * error.min(axis=1) ** 2
-    # Far below the population's spread: the posterior is the measurement.
-    mean = np.sqrt(error**2 - own[:, None]) * rng.normal(size=error.shape)
-    mean += np.sqrt(own)[:, None] * rng.normal(size=(40_000, 1))
-    mean[::40] += 5 * rng.normal(size=(1000, 2))  # binaries and wrong matches
-    found, pairs = learned_shared(
-        mean[:, :, None], error[:, :, None], Population(np.zeros(1), np.array([[1e6]]))
-    )
-    assert pairs == [40_000]
-    assert found[0] == pytest.approx(share, abs=0.06)
-
-
-def test_few_common_stars_do_not_tell_what_is_shared():
-    found, pairs = learned_shared(np.zeros((20, 2, 3)), np.ones((20, 2, 3)), POPULATION)
-    assert pairs.tolist() == [20] * 3
-    assert found.tolist() == [0.5] * 3
 
 
 # ---- three surveys and the base ---------------------------------------------------------
@@ -207,36 +32,6 @@ def models() -> dict[str, bt.Posterior]:
 @pytest.fixture(scope="module")
 def stars() -> linear.Sky:
     return linear.sky(STARS, 11, OWN)
-
-
-def tables(stars: linear.Sky) -> dict[str, Table]:
-    """Return the tables of the surveys: each has its own part of the stars."""
-    rng = np.random.default_rng(8)
-    parts = {"a": np.arange(1500), "b": np.arange(500, 2500), "c": np.arange(2600)}
-    parts["base"] = np.arange(1000, 1100).tolist() + np.arange(2900, 3000).tolist()
-    found = {}
-    for name, rows in parts.items():
-        table = Table(linear.columns(stars, name))[rng.permutation(rows)]
-        for quantity in table.colnames:
-            if "teff" in quantity:
-                table[quantity].unit = "K"
-        found[name] = table
-    return found
-
-
-BASE_COLUMNS = tuple(
-    bt.Input(n, f"{n}_b0", f"e_{n}_b0", u) for n, u in zip(linear.NAMES, linear.UNITS, strict=True)
-)
-
-
-def plan_of(given: dict[str, Table], models: dict[str, bt.Posterior], **changed) -> bt.Plan:
-    members = tuple(
-        bt.Member(name, table, "source_id", models[name])
-        if name in models
-        else bt.Member(name, table, "source_id", columns=BASE_COLUMNS)
-        for name, table in given.items()
-    )
-    return bt.Plan(members, **{"id": "source_id", **changed})
 
 
 @pytest.fixture(scope="module")
@@ -373,10 +168,6 @@ def test_stars_shifted_by_hand_are_found_and_widened(stars, models):
 # ---- rows that are not as they should be --------------------------------------------------
 
 
-def small(stars: linear.Sky, rows: list[int]) -> dict[str, Table]:
-    return {name: Table(linear.columns(stars, name))[rows] for name in ("a", "b", "base")}
-
-
 @pytest.fixture
 def few(stars) -> dict[str, Table]:
     return small(stars, [0, 1, 2, 3])
@@ -486,144 +277,6 @@ def test_the_bases_errors_are_multiplied_by_what_the_models_found(few, models):
     np.testing.assert_allclose(found["teff_sd"], 40.0, rtol=1e-6)
 
 
-# ---- plans --------------------------------------------------------------------------------
-
-TOML = """
-name = "three surveys"
-base = "base"
-id = "source_id"
-out = "merged.fits"
-shared = 0.3
-
-[survey.a]
-catalogue = "a.parquet"
-model = "a.nc"
-
-[survey.base]
-catalogue = "base.csv"
-error_factor = 1.2
-[survey.base.columns.teff]
-column = "teff_b0"
-error = "e_teff_b0"
-unit = "K"
-error_floor = 30.0
-"""
-
-
-@pytest.fixture
-def folder(few, models, tmp_path):
-    """Return a folder with a plan and all that it names."""
-    write_table(few["a"], tmp_path / "a.parquet")
-    write_table(few["base"], tmp_path / "base.csv")
-    models["a"].save(tmp_path / "a.nc")
-    (tmp_path / "plan.toml").write_text(TOML)
-    return tmp_path
-
-
-def test_the_command_line_gives_the_numbers_of_the_api(folder, few, models, capsys):
-    assert cli.main(["homogenise", str(folder / "plan.toml"), "--quiet"]) == 0
-    assert "4 stars" in capsys.readouterr().out
-    found = read_table(folder / "merged.fits")
-    base = bt.Input("teff", "teff_b0", "e_teff_b0", "K", error_floor=30.0)
-    plan = bt.Plan(
-        (
-            bt.Member("base", few["base"], "source_id", columns=(base,), error_factor=1.2),
-            bt.Member("a", few["a"], "source_id", models["a"]),
-        ),
-        id="source_id",
-        shared=0.3,
-    )
-    want = homogenise(plan, progress=False)
-    assert found.colnames == want.colnames
-    for name in want.colnames:
-        np.testing.assert_array_equal(found[name], want[name], name)
-    header = fits.getheader(folder / "merged.fits", 1)
-    assert json.loads(header["BTPLAN"]) == "three surveys"
-    assert "32: the surveys disagree" in header["BTFLAGS"]
-    assert cli.main(["homogenise", str(folder / "plan.toml"), "--quiet"]) == 2
-    assert "the file exists" in capsys.readouterr().err
-    assert cli.main(["homogenise", str(folder / "plan.toml"), "--quiet", "--overwrite"]) == 0
-    out = ["--out", str(folder / "a.parquet"), "--overwrite"]
-    assert cli.main(["homogenise", str(folder / "plan.toml"), *out]) == 2
-    assert "the output is also an input" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "words"),
-    [
-        ("shared = 0.3", "shard = 0.3", "unknown key 'shard' .did you mean 'shared'"),
-        ("shared = 0.3", "shared = 1.3", "shared = 1.3 must lie between 0 and 0.95"),
-        ("shared = 0.3", 'shared = "much"', "shared = 'much' must be a float"),
-        ("shared = 0.3", "[shared]\nvsini = 0.3", r"\[shared\] names 'vsini', which is no output"),
-        ("shared = 0.3", "disagree = 0", "disagree = 0 must lie between 0 and 1"),
-        ('id = "source_id"', "", r"\[survey.a\] has no id"),
-        ('id = "source_id"', 'id = "gaia"', r"a.parquet: there is no column 'gaia'"),
-        ('model = "a.nc"', "", "survey 'a' has neither a model nor columns"),
-        ("error_factor = 1.2", 'model = "a.nc"', "survey 'base' has a model and columns"),
-        ("error_factor = 1.2", "error_factor = -1", "error_factor = -1 must be positive"),
-        ('error = "e_teff_b0"', "", r"\[survey.base.columns.teff\] has no error"),
-        ("error_floor = 30.0", "floor = 3", "unknown key 'floor' .did you mean 'error_floor'"),
-        ("error_floor = 30.0", "error_floor = 0", "error_floor = 0 must be positive"),
-        ('unit = "K"', 'unit = "km/s"', "teff is in 'km/s' in survey 'base' and in 'K' in 'a'"),
-        ('catalogue = "base.csv"', "catalogue = 3", "catalogue = 3 must be a str"),
-        ('catalogue = "base.csv"', "", r"\[survey.base\] has no catalogue"),
-        ('"base.csv"', '"none.csv"', "none.csv: there is no such file"),
-        ('"a.nc"', '"none.nc"', "none.nc.* does not exist"),
-        ("[survey.a]", "[[survey.a]]", r"\[survey\] must hold tables"),
-        ("[survey.a]", "[survey.a", "is not valid TOML"),
-    ],
-)
-def test_a_plan_with_a_mistake_is_refused(folder, old, new, words):
-    assert old in TOML
-    text = TOML.replace(old, new, 1)
-    if "[shared]" in new:  # at the end, so that what follows is not taken for a part of it
-        text = TOML.replace(old, "", 1) + new
-    (folder / "plan.toml").write_text(text)
-    with pytest.raises(ValueError, match=words):
-        homogenise(folder / "plan.toml", progress=False)
-    assert not (folder / "merged.fits").exists()
-
-
-def test_a_plan_needs_a_survey_and_names_without_the_signs_used(few, models):
-    with pytest.raises(bt.PlanError, match="no survey"):
-        bt.Plan(())
-    with pytest.raises(bt.PlanError, match="use a name without"):
-        bt.Member("a+b", few["a"], "source_id", models["a"])
-    one = bt.Member("a", few["a"], "source_id", models["a"])
-    with pytest.raises(bt.PlanError, match="two surveys are called 'a'"):
-        bt.Plan((one, one))
-    with pytest.raises(bt.PlanError, match=r"no plan.toml does not exist"):
-        bt.Plan.from_toml("no plan.toml")
-
-
-def test_nothing_is_left_where_writing_is_stopped(folder, monkeypatch):
-    before = sorted(folder.iterdir())
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(files.os, "fsync", stop)
-    out = str(folder / "merged.parquet")
-    assert cli.main(["homogenise", str(folder / "plan.toml"), "--out", out, "--quiet"]) == 130
-    assert sorted(folder.iterdir()) == before
-
-
-def test_surveys_on_the_base_alone_are_weighted_by_their_errors(few):
-    other = few["base"].copy()
-    for name, error in zip(linear.NAMES, linear.BASE_ERROR, strict=True):
-        other[f"e_{name}_b0"] *= 2.0
-        other[f"{name}_b0"] += error
-    members = [
-        bt.Member(name, table, "source_id", columns=BASE_COLUMNS)
-        for name, table in (("one", few["base"]), ("two", other))
-    ]
-    found = homogenise(bt.Plan(tuple(members)), progress=False)
-    # Weights of 4 to 1; the difference of one sigma is 1 / (1 + 4) of a chi-square, in 3 outputs.
-    np.testing.assert_allclose(found["teff_mean"], few["base"]["teff_b0"] + 4.0, rtol=1e-6)
-    np.testing.assert_allclose(found["teff_sd"], 20.0 * np.sqrt(0.8), rtol=1e-6)
-    np.testing.assert_allclose(found["agreement"], stats.chi2.sf(0.6, 3), rtol=1e-5)
-
-
 # ---- columns that are kept --------------------------------------------------------------
 
 
@@ -687,16 +340,3 @@ def test_kept_columns_come_from_the_base_else_by_name(merged, stars, models):
 def test_what_cannot_be_kept_is_refused(few, models, keep, words):
     with pytest.raises(ValueError, match=words):
         homogenise(keeping(with_places(few), models, **keep), progress=False)
-
-
-def test_a_plan_file_says_what_is_kept(folder):
-    text = TOML + '[survey.a.keep]\nteff_of_a = "TEFF_A"\n'
-    (folder / "plan.toml").write_text(text)
-    found = homogenise(folder / "plan.toml", folder / "merged.fits", progress=False)
-    again = Table.read(folder / "merged.fits")
-    here = found["row_a"] >= 0
-    assert here.any()
-    assert np.isfinite(np.asarray(again["teff_of_a"])[here]).all()
-    (folder / "plan.toml").write_text(text.replace('"TEFF_A"', "3"))
-    with pytest.raises(bt.PlanError, match=r"\[survey.a.keep\]: teff_of_a = 3 must be a str"):
-        homogenise(folder / "plan.toml", progress=False)

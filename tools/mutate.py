@@ -31,8 +31,9 @@ ROOT = Path(__file__).resolve().parents[1]
 TESTS = {
     "model": "tests/test_network.py tests/test_checks.py -k '_network.py or follow or laws'",
     "infer": "tests/test_infer.py tests/test_fit.py tests/test_calibration.py "
+    "tests/test_calibration_fit.py "
     "-k 'test_infer or refused_with or per_network or length or Ensemble or fit_learns'",
-    "calibrate": "tests/test_calibration.py",
+    "calibrate": "tests/test_calibration.py tests/test_calibration_fit.py",
     "translate": "tests/test_stream.py tests/test_translate.py tests/test_bad_inputs.py -k "
     "'interrupted or counts or failure or hats or cores or existing or not_hold or be_the_input'",
 }
