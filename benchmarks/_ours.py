@@ -38,13 +38,17 @@ def fitted(
         warnings.simplefilter("ignore", bt.SamplingWarning)
         posterior = bt.fit(train, method=METHODS[method], seed=seed, progress=False)
     spent = time.process_time() - begun
+    return predicted(posterior, test), {"ess": effective(posterior, test), "fit_cpu": spent}
+
+
+def predicted(posterior: bt.Posterior, test: bt.Pairs) -> Prediction:
+    """Return what a fit says survey B would measure."""
     found = compare(posterior, test)
     rounds = -(-DRAWS // posterior.n_draws)
     draws = [posterior.predict(test, kind="measured", seed=r) for r in range(rounds)]
     mean = posterior.scaler.restore(posterior.gaps.filled(test).x, found.mean)
     scale = np.where(test.seen, np.log(posterior.scaler.delta_scale), 0.0).sum(axis=1)
-    prediction = Prediction(np.concatenate(draws), mean, log_density=found.log_density - scale)
-    return prediction, {"ess": effective(posterior, test), "fit_cpu": spent}
+    return Prediction(np.concatenate(draws), mean, log_density=found.log_density - scale)
 
 
 def effective(posterior: bt.Posterior, test: bt.Pairs) -> float:

@@ -20,11 +20,15 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from _completed import completed
+from _ours import predicted
+from _scores import Scores, differences, joined, score, sheet
 from _survey_pairs import simulated
 
 import bayestrans as bt
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+OURS, EVERYTHING = "integrated over", "all stars, all columns"
 MISSING = 0.3
 STARS = 2000
 
@@ -58,41 +62,59 @@ def fitted(pairs: bt.Pairs, steps: int, seed: int = 0) -> bt.Posterior:
         return bt.fit(pairs, method=method, seed=seed, calibrate=False, progress=False)
 
 
-def score(posterior: bt.Posterior, test: bt.Pairs) -> list[float]:
-    """Return the CRPS of each output, and the coverage of all at 68 and 95 %."""
-    found = bt.evaluate(posterior, test)
+def scored(posterior: bt.Posterior, train: bt.Pairs, test: bt.Pairs, whole: bt.Pairs) -> Scores:
+    """Score held-out stars, on the scale of the corrections of training stars.
+
+    ``whole`` are the same held-out stars with all columns that any fit sees.
+    """
+    return score(predicted(posterior, test), train, whole, completed(train, whole))
+
+
+def line(name: str, found: Scores, names: tuple[str, ...]) -> str:
+    """Return a line of the table of scores: coverage is that of all outputs together."""
+    values = sheet(found, names)
     away = np.abs(found.pit[np.isfinite(found.pit)] - 0.5)
-    crps = [output.crps for output in found.overall.outputs.values()]
-    return [*crps, float(np.mean(away <= 0.34)), float(np.mean(away <= 0.475))]
+    cells = [f"{values['nll']:.3f}", f"{values['energy']:.3f}"]
+    cells += [f"{output['crps']:.4g}" for output in values["outputs"].values()]
+    cells += [f"{100 * np.mean(away <= level / 2):.1f}" for level in (0.68, 0.95)]
+    return f"| {name} | {values['n']} | " + " | ".join(cells) + " |"
 
 
-def line(name: str, n: int, values: np.ndarray) -> str:
-    cells = [f"{v:.4g}" for v in values[:-2]] + [f"{100 * v:.1f}" for v in values[-2:]]
-    return f"| {name} | {n} | " + " | ".join(cells) + " |"
+def against(name: str, ours: Scores, theirs: Scores, names: tuple[str, ...]) -> str:
+    """Return a line of what a fit is worse by than ours, with 95 % intervals."""
+    cells = [
+        f"{found['mean']:.3f} ({found['low']:.3f} to {found['high']:.3f})"
+        if key == "nll"
+        else f"{100 * found['mean']:.1f} ({100 * found['low']:.1f} to {100 * found['high']:.1f})"
+        for key, found in differences(ours, theirs, names).items()
+    ]
+    return f"| {name} | " + " | ".join(cells) + " |"
 
 
-def simulated_lines(steps: int) -> list[str]:
-    """Return the table's lines for simulated stars."""
+def simulated_tables(steps: int) -> None:
+    """Print the table of simulated stars."""
     everyone = simulated().take(np.arange(STARS + 1000))
     train, test = everyone.take(np.arange(STARS)), everyone.take(np.arange(STARS, STARS + 1000))
-    lines = []
+    found: dict[str, Scores] = {}
     for which in ("at random", "by faintness"):
         gappy, asked = with_gaps(train, which, 1), with_gaps(test, which, 2)
         lost = np.isnan(asked.x).any(axis=1)
         complete = gappy.take(~np.isnan(gappy.x).any(axis=1))
         rivals = {
+            OURS: (gappy, asked),
             "nothing is missing": (train, test),
-            "integrated over": (gappy, asked),
             "stars with gaps dropped from the training": (complete, asked),
         }
         for name, centre in (("mean", np.nanmean), ("median", np.nanmedian)):
             values = [centre(array, axis=0) for array in (gappy.x, gappy.x_err)]
             rivals[f"filled with the {name}"] = tuple(filled(p, *values) for p in (gappy, asked))
         for name, (learned, shown) in rivals.items():
-            found = score(fitted(learned, steps), shown.take(lost))
-            lines.append(line(f"{which}: {name}", int(lost.sum()), np.array(found)))
-            print(lines[-1], file=sys.stderr, flush=True)
-    return lines
+            post = fitted(learned, steps)
+            here = scored(post, gappy, shown.take(lost), asked.take(lost))
+            found[f"{which}: {name}"] = here
+            print(line(name, here, train.spec.output_names), file=sys.stderr, flush=True)
+    ours = {name: f"{name.split(': ')[0]}: {OURS}" for name in found}
+    _print("simulated stars with gaps", train.spec, found, ours)
 
 
 def part(spec: bt.Spec, inputs: tuple[str, ...], *, errors: bool) -> bt.Spec:
@@ -108,13 +130,13 @@ def part(spec: bt.Spec, inputs: tuple[str, ...], *, errors: bool) -> bt.Spec:
     return bt.Spec(spec.name, kept, outputs, spec.id)
 
 
-def galah_lines(path: Path, folds: int, steps: int) -> list[str]:
-    """Return the table's lines for GALAH against APOGEE, by group of held-out stars."""
+def galah_tables(path: Path, folds: int, steps: int) -> None:
+    """Print the tables of GALAH against APOGEE, by group of held-out stars."""
     spec = bt.Spec.from_toml(EXAMPLES / "galah_to_apogee_dr17_gaps.toml")
     everyone = bt.read_pairs(path, spec)
     k2 = np.isnan(everyone.x[:, 1])
     designs = {
-        "all stars, all columns": (spec, k2 | True),
+        EVERYTHING: (spec, k2 | True),
         "all stars, Teff and [Fe/H] alone": (part(spec, ("teff", "fe_h"), errors=False), k2 | True),
         "K2 alone, no log g": (part(spec, ("teff", "fe_h", "mg_fe"), errors=True), k2),
         "the others alone, no [Mg/Fe], no errors": (
@@ -122,27 +144,23 @@ def galah_lines(path: Path, folds: int, steps: int) -> list[str]:
             ~k2,
         ),
     }
-    found: dict[tuple[str, str], list[tuple[int, list[float]]]] = {}
+    parts: dict[str, list[Scores]] = {}
     _, star = np.unique(everyone.ids, return_inverse=True)
     fold = np.random.default_rng(0).permutation(star.max() + 1)[star] % 5
     for number in range(folds):
         for name, (columns, rows) in designs.items():
-            reread = bt.read_pairs(path, columns)
-            post = fitted(reread.take(rows & (fold != number)), steps, number)
+            reread, away = bt.read_pairs(path, columns), fold != number
+            post = fitted(reread.take(rows & away), steps, number)
             for group, members in (("K2", k2), ("the others", ~k2)):
-                here = members & (fold == number)
-                if (rows & here).any():
-                    test = reread.take(here)
-                    found.setdefault((group, name), []).append((len(test), score(post, test)))
-                    print(group, name, found[group, name][-1], file=sys.stderr, flush=True)
-    return [
-        line(
-            f"{group}: {name}",
-            sum(n for n, _ in scores),
-            np.average([s for _, s in scores], axis=0, weights=[n for n, _ in scores]),
-        )
-        for (group, name), scores in sorted(found.items())
-    ]
+                here = members & ~away
+                if not (rows & here).any():
+                    continue
+                new = scored(post, everyone.take(away), reread.take(here), everyone.take(here))
+                parts.setdefault(f"{group}: {name}", []).append(new)
+                print(line(f"{group}: {name}", new, spec.output_names), file=sys.stderr, flush=True)
+    found = {name: joined(several) for name, several in sorted(parts.items())}
+    ours = {name: f"{name.split(': ')[0]}: {EVERYTHING}" for name in found}
+    _print(f"GALAH to APOGEE DR17, {folds} of 5 folds", spec, found, ours)
 
 
 def main() -> None:
@@ -159,22 +177,36 @@ def main() -> None:
     jax.config.update("jax_compilation_cache_dir", cache.name)
     print(f"{os.cpu_count()} cores, {platform.machine()}, {options.steps} steps of each chain\n")
     if "simulated" in options.tables:
-        _print("simulated stars with gaps", "[Mg/Fe]", simulated_lines(options.steps))
+        simulated_tables(options.steps)
     table = options.data / "galah_apogee.csv"
     if "real" not in options.tables:
         return
     if not table.is_file():
         print(f"{table} is absent; the real stars are left out")
         return
-    lines = galah_lines(table, options.folds, options.steps)
-    _print(f"GALAH to APOGEE DR17, {options.folds} of 5 folds", "[alpha/M]", lines)
+    galah_tables(table, options.folds, options.steps)
 
 
-def _print(title: str, abundance: str, lines: list[str]) -> None:
-    print(f"CRPS of each output in its unit, and coverage (%) of central intervals: {title}\n")
-    print(f"| stars | n | Teff (K) | log g | [Fe/H] | {abundance} | in 68 % | in 95 % |")
-    print("| --- " * 8 + "|")
-    print("\n".join(lines), "\n")
+def _print(title: str, spec: bt.Spec, found: dict[str, Scores], ours: dict[str, str]) -> None:
+    """Print scores, then what each fit is worse by than the one named in ``ours``."""
+    names = spec.output_names
+    outputs = [f"{o.name} ({o.unit})" if o.unit else o.name for o in spec.outputs]
+    header = " | ".join(["NLL", "energy", *outputs])
+    print("NLL and energy score of all outputs in units of the spread of the corrections, CRPS of")
+    print(f"each in its unit, coverage (%) of central intervals: {title}\n")
+    print(f"| stars | n | {header} | in 68 % | in 95 % |")
+    print("| --- " * (6 + len(names)) + "|")
+    for name, scores in found.items():
+        print(line(name, scores, names))
+    print(
+        "\nWorse than ours by (95 % bootstrap intervals over the stars): NLL, others in per cent\n"
+    )
+    print(f"| stars | {header} |")
+    print("| --- " * (3 + len(names)) + "|")
+    for name, scores in found.items():
+        if name != ours[name]:
+            print(against(name, found[ours[name]], scores, names))
+    print()
 
 
 if __name__ == "__main__":
