@@ -299,8 +299,14 @@ def _flags(posterior: Posterior, inputs: Inputs, classes: NDArray[np.int64]) -> 
 def _add_draws(result: Table, posterior: Posterior, inputs: Inputs, draws: int, seed: int) -> None:
     sample = posterior.predict(inputs.x, inputs.x_err, draws=draws, seed=seed)
     for k, output in enumerate(posterior.spec.outputs):
-        result[f"{output.name}_draws"] = Column(
-            sample[:, :, k].T,
-            unit=output.unit or None,
-            description=f"{output.name}: {draws} draws of B's true value, joint over the outputs",
-        )
+        result[f"{output.name}_draws"] = draws_column(output, sample[:, :, k].T)
+
+
+def draws_column(output: Output, draws: NDArray[Any]) -> Column:
+    """Return the column of an output's draws (N, D)."""
+    count = draws.shape[1]
+    return Column(
+        draws,
+        unit=output.unit or None,
+        description=f"{output.name}: {count} draws of B's true value, joint over the outputs",
+    )

@@ -246,6 +246,8 @@ def _add_homogenise(commands: argparse._SubParsersAction) -> None:
     one = _command(commands, "homogenise", "merge several surveys into one catalogue on one base")
     one.add_argument("plan", help="TOML file that names the surveys, their models and the base")
     one.add_argument("--out", help="catalogue to write (default: what the plan says)")
+    one.add_argument("--draws", type=int, default=0, help="joint draws to add per star")
+    one.add_argument("--seed", type=int, default=0, help="of those draws")
     one.add_argument("--overwrite", action="store_true", help="replace an existing output")
     one.add_argument("--quiet", action="store_true", help="no progress bars")
 

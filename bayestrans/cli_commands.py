@@ -159,7 +159,14 @@ def run_homogenise(options: argparse.Namespace) -> int:
     if out is None:
         raise PlanError(f"plan {options.plan} names no output; give --out, or write out = ...")
     refuse_inputs(out, options.plan)
-    found = homogenise(plan, out, overwrite=options.overwrite, progress=not options.quiet)
+    found = homogenise(
+        plan,
+        out,
+        overwrite=options.overwrite,
+        draws=options.draws,
+        seed=options.seed,
+        progress=not options.quiet,
+    )
     print(f"wrote {out}: {summary(found)}")
     return 0
 

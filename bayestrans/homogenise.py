@@ -26,6 +26,7 @@ from .merge import (
     population_of,
     stars_of,
 )
+from .merge_draws import measured_draws, merged_draws
 from .merged import Numbers, merged_table, provenance
 from .moments import QUANTILES
 from .plan import Plan, PlanError
@@ -47,6 +48,8 @@ def homogenise(
     out: str | os.PathLike[str] | None = None,
     *,
     overwrite: bool = False,
+    draws: int = 0,
+    seed: int = 0,
     progress: bool = True,
 ) -> Table:
     """Translate several surveys onto one base and merge them into one catalogue.
@@ -60,6 +63,12 @@ def homogenise(
         By default what the plan says; without either nothing is written.
     overwrite : bool
         Replace an existing file.
+    draws : int
+        Joint draws of B's true parameters to add per star, as ``NAME_draws``. Draw 7 of all
+        stars belongs together: of each survey it is by draw 7 of the network. Means and maps
+        over many stars need that; error bars of single stars do not tell it.
+    seed : int
+        Of those draws; all other numbers do not depend on it.
     progress : bool
         Show the stars done and the time left.
 
@@ -73,8 +82,8 @@ def homogenise(
         (``apogee+galah``) and ``n_surveys`` that its numbers rest on; ``agreement``, the
         probability of differences as large as theirs; and for each survey ``row_SURVEY``, the
         row of its catalogue from 0 (-1 where it has none), and ``n_rows_SURVEY``, the number
-        of its rows of the star; last, what the surveys ``keep``: the base's value if it has
-        one, else that of the first survey by name that has.
+        of its rows of the star; the draws; last, what the surveys ``keep``: the base's value
+        if it has one, else that of the first survey by name that has.
 
     Raises
     ------
@@ -83,27 +92,33 @@ def homogenise(
         of different kinds.
     CatalogueError
         For an unreadable catalogue, a missing column, or an ``out`` that cannot be written.
+    ValueError
+        For more draws than a model holds.
 
     Notes
     -----
     Catalogues are translated in parts, and what is said of their stars is held in memory.
-    Nothing is drawn at random: a star's numbers depend on what the surveys say of it, on the
-    models and on ``shared``, not on the order of rows or surveys. How posteriors are combined
-    is told in `bayestrans.combine` and in ``docs/homogenise.md``.
+    Nothing but the draws is drawn at random: a star's numbers depend on what the surveys say of
+    it, on the models and on ``shared``, not on the order of rows or surveys. How posteriors are
+    combined is told in `bayestrans.combine` and in ``docs/homogenise.md``, how draws are in
+    `bayestrans.merge_draws`.
     """
     plan = (plan if isinstance(plan, Plan) else Plan.from_toml(plan)).ordered()
     target = plan.out if out is None else Path(out)
     if target is not None:
         sources = [s for one in plan.surveys for s in (one.catalogue, one.model)]
-        check_writable(target, overwrite=overwrite, sources=sources)
+        check_writable(target, overwrite=overwrite, sources=sources, vectors=draws > 0)
     models = {
         one.name: one.model if isinstance(one.model, Posterior) else load(one.model)
         for one in plan.surveys
         if one.model is not None
     }
+    for model in models.values() if draws else ():
+        model.check_draws(draws)
     outputs = _outputs(plan, models)
     kept = [kept_columns(one) for one in plan.surveys]  # first: it finds faults soonest
-    surveys = list(_answers(plan, models, outputs, progress=progress))
+    settings = {"draws": draws, "seed": seed} if draws else {}
+    surveys = list(_answers(plan, models, outputs, progress=progress, **settings))
     stars = stars_of(surveys, plan.id)
     population = population_of([*models.values()], [output.name for output in outputs])
     used = _used(surveys, stars)
@@ -113,7 +128,7 @@ def homogenise(
     columns = merge_kept(surveys, kept, stars)
     refuse_taken(columns, result)
     result.add_columns(columns)
-    result.meta.update(provenance(plan, models, surveys, shared, outputs))
+    result.meta.update(provenance(plan, models, surveys, shared, outputs, settings))
     if target is not None:
         write_table(result, target, overwrite=overwrite)
     return result
@@ -142,7 +157,13 @@ def _outputs(plan: Plan, models: dict[str, Posterior]) -> list[Output]:
 
 
 def _answers(
-    plan: Plan, models: dict[str, Posterior], outputs: list[Output], *, progress: bool
+    plan: Plan,
+    models: dict[str, Posterior],
+    outputs: list[Output],
+    *,
+    progress: bool,
+    draws: int = 0,
+    seed: int = 0,
 ) -> Iterator[Answered]:
     """Yield what each survey says, on the base."""
     for one in plan.surveys:
@@ -151,7 +172,7 @@ def _answers(
             # Its own identifier is kept by name; this one says which rows are one star.
             spec = dataclasses.replace(model.spec, id=one.id)
             keyed = dataclasses.replace(model, spec=spec)
-            table = translate(keyed, one.catalogue, progress=progress)
+            table = translate(keyed, one.catalogue, draws=draws, seed=seed, progress=progress)
             yield from_model(one, table, outputs)
             continue
         factors = np.ones(len(outputs))
@@ -162,7 +183,8 @@ def _answers(
             elif having:
                 each = [factors_of(m)[m.spec.output_names.index(output.name)] for m in having]
                 factors[k] = np.mean(each)
-        yield from_base(one, outputs, factors)
+        found = from_base(one, outputs, factors)
+        yield found._replace(draws=measured_draws(found, draws, seed)) if draws else found
 
 
 def _used(surveys: Sequence[Answered], stars: Stars) -> NDArray[np.bool_]:
@@ -216,11 +238,13 @@ def _combined(
 ) -> Numbers:
     """Return the numbers of all stars: a survey's own where it is alone, else combined."""
     n, k = len(stars.rows), len(shared)
+    d = 0 if surveys[0].draws is None else surveys[0].draws.shape[2]
     names = ("mean", "sd", "sd_model", *QUANTILES)
     parts = Numbers(
         {name: np.full((n, k), np.nan) for name in names},
         np.full((n, k, k), np.nan),
         np.full(n, np.nan),
+        np.full((n, k, d), np.nan, dtype=np.float32),
     )
     patterns, pattern = np.unique(used, axis=0, return_inverse=True)
     with tqdm(desc="merge", unit="star", total=n, disable=not progress) as bar:
@@ -245,6 +269,8 @@ def _copy(parts: Numbers, some: NDArray[np.int64], one: Answered, rows: NDArray[
         parts.each[name][some] = one.quantiles[rows, q]
     gap = np.isnan(one.mean[rows])
     parts.corr[some] = np.where(gap[:, :, None] | gap[:, None], np.nan, one.corr[rows])
+    if one.draws is not None:
+        parts.draws[some] = one.draws[rows]
 
 
 def _merge(
@@ -265,6 +291,8 @@ def _merge(
     covariance = found.covariance + spread
     core = np.sqrt(np.einsum("nkk->nk", covariance))
     parts.corr[some] = covariance / (core[:, :, None] * core[:, None])
+    if parts.draws.shape[2]:
+        parts.draws[some] = merged_draws(asked, found, covariance)
     tails = _tails(asked)
     widened = np.einsum("nkk->nk", found.covariance) * tails**2 + np.einsum("nkk->nk", spread)
     parts.each["sd"][some] = np.sqrt(widened)

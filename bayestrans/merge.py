@@ -56,6 +56,8 @@ class Answered(NamedTuple):
     support : (R,) array
     classes : (R,) array of str
     flags : (R,) array of int
+    draws : (R, K, D) array or None
+        Draws of B's true values, if they were asked for.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Answered(NamedTuple):
     support: Floats
     classes: NDArray[np.str_]
     flags: NDArray[np.int32]
+    draws: NDArray[np.float32] | None = None
 
     def covariance(self, rows: Rows) -> Floats:
         """Return the covariance (n, K, K) of the cores of some rows."""
@@ -124,7 +127,22 @@ def from_model(member: Member, table: Table, outputs: Sequence[Output]) -> Answe
         np.asarray(table["support"], dtype=np.float64),
         np.asarray(table["support_class"]).astype(str),
         np.asarray(table["flags"], dtype=np.int32),
+        _draws(table, outputs, given),
     )
+
+
+def _draws(
+    table: Table, outputs: Sequence[Output], given: Sequence[int]
+) -> NDArray[np.float32] | None:
+    columns = {k: f"{outputs[k].name}_draws" for k in given}
+    columns = {k: name for k, name in columns.items() if name in table.colnames}
+    if not columns:
+        return None
+    count = table[next(iter(columns.values()))].shape[1]
+    draws = np.full((len(table), len(outputs), count), np.nan, dtype=np.float32)
+    for k, name in columns.items():
+        draws[:, k] = table[name]
+    return draws
 
 
 def from_base(member: Member, outputs: Sequence[Output], factors: Floats) -> Answered:

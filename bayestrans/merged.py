@@ -12,7 +12,7 @@ import numpy as np
 from astropy.table import Column, Table
 from numpy.typing import NDArray
 
-from .answers import FLAGS, output_columns
+from .answers import FLAGS, draws_column, output_columns
 from .merge import MEASURED, Answered, Stars, best_class
 from .plan import Plan
 from .posterior import Posterior
@@ -45,11 +45,14 @@ class Numbers(NamedTuple):
     corr : (N, K, K) array
     agreement : (N,) array
         NaN where only one survey has a star.
+    draws : (N, K, D) array
+        D = 0 where none were asked for.
     """
 
     each: dict[str, Floats]
     corr: Floats
     agreement: Floats
+    draws: NDArray[np.float32]
 
 
 def merged_table(
@@ -81,6 +84,8 @@ def merged_table(
         result[f"n_rows_{name}"] = Column(
             stars.counts[:, s].astype(np.int32), description=f"rows of the star in {name}"
         )
+    for k, output in enumerate(outputs if parts.draws.shape[2] else ()):
+        result[f"{output.name}_draws"] = draws_column(output, parts.draws[:, k])
     return result
 
 
@@ -127,10 +132,12 @@ def provenance(
     surveys: Sequence[Answered],
     shared: Floats,
     outputs: Sequence[Output],
+    settings: dict[str, int],
 ) -> dict[str, str]:
     """Return what the headers say of how the catalogue came about, in ASCII."""
     names = [output.name for output in outputs]
     configuration = {
+        **settings,
         "disagree": plan.disagree,
         "shared": dict(zip(names, shared.round(4).tolist(), strict=True)),
     }

@@ -25,15 +25,15 @@ class Case(NamedTuple):
     """Two surveys, and where to look; lengths in kpc."""
 
     pairs: bt.Pairs
-    a: Table  # with the spec's inputs, and places
-    b: Table  # with the spec's outputs, and places
+    a: Table  # with the spec's inputs and identifier, and places
+    b: Table  # with the spec's outputs and identifier, and places
     edges: tuple[Any, Any]  # of the map, in R and z
     between: dict[str, Any]  # what `asymmetry` needs
     truth: float | None = None
 
 
 class Merged(NamedTuple):
-    """The stars of both surveys on B's scale, and as they are."""
+    """The stars of both surveys on B's scale, and with A's values as they are."""
 
     draws: dict[str, Any]  # (draw, star) arrays by output
     as_they_are: dict[str, Any]  # (star,) arrays
@@ -67,41 +67,42 @@ def real(folder: Path) -> Case:
     for table in (a, b):
         table["distance"] = table["r_med_photogeo"] / 1000
         table["e_distance"] = (table["r_hi_photogeo"] - table["r_lo_photogeo"]) / 2000
-    a = a[~np.isin(a["gaia_source_id"], b["dr3_source_id"])]  # B has measured those itself
+    b.rename_column("dr3_source_id", "gaia_source_id")
     edges = (np.arange(3.0, 13.1, 2.0), np.arange(-6.0, 6.1, 1.5))
     between = {"radii": (5.0, 11.0), "height_edges": [0.0, 1.5, 3.0, 5.0], "match": (2.0, 0.75)}
     return Case(pairs, a, b, edges, between)
 
 
-def plain(table: Table, names: Any) -> np.ndarray:
-    return np.column_stack([np.ma.filled(np.ma.asarray(table[n], float), np.nan) for n in names])
-
-
 def merge(case: Case, posterior: bt.Posterior, seed: int) -> Merged:
-    """Put A's stars, translated, beside B's own: the one place where the surveys meet."""
-    spec = posterior.spec
-    translated = bt.translate(posterior, case.a, draws=DRAWS, seed=seed, progress=False)
-    inside = np.asarray(translated["support_class"]) != "outside"
-    a, b, translated = case.a[inside], case.b, translated[inside]
-    y = plain(b, [item.column for item in spec.outputs])
-    error = plain(b, [item.error for item in spec.outputs])
-    own = y + error * np.random.default_rng(seed).standard_normal((DRAWS, *y.shape))
-    draws, as_they_are = {}, {}
-    for k, item in enumerate(spec.outputs):
-        if item.unit:  # a temperature is not what the Galaxy is mapped in
-            continue
-        # Draw d of all of A's stars is by draw d of the network: their errors go together.
-        of_a = np.asarray(translated[f"{item.name}_draws"]).T
-        draws[item.name] = np.concatenate([of_a, own[:, :, k]], axis=1)
-        untranslated = plain(a, [spec.inputs[spec.corrects[k]].column])[:, 0]
-        as_they_are[item.name] = np.concatenate([untranslated, y[:, k]])
-    ra, dec, distance, e_distance = np.concatenate([plain(a, PLACE), plain(b, PLACE)]).T
-    distances = bt.draw_distances(distance, e_distance, DRAWS, seed=seed)
-    told = (
-        f"{len(a)} stars of A, translated, and {len(b)} of B; left out: {np.sum(~inside)} of A "
-        "outside the training stars' support"
+    """Make both surveys one catalogue on B's scale, with joint draws, and places from either."""
+    spec, plane = posterior.spec, {name: name for name in PLACE}
+    outputs = [(o, spec.inputs[c]) for o, c in zip(spec.outputs, spec.corrects, strict=True)]
+    on_b = tuple(bt.Input(o.name, o.column, o.error, o.unit) for o in spec.outputs)
+    raw_a = {f"{o.name}_raw": corrected.column for o, corrected in outputs}
+    raw_b = {f"{o.name}_raw": o.column for o in spec.outputs}
+    plan = bt.Plan(
+        (
+            bt.Member("a", case.a, spec.id, model=posterior, keep=plane | raw_a),
+            bt.Member("b", case.b, spec.id, columns=on_b, keep=plane | raw_b),
+        ),
+        name="both surveys on B's scale",
+        id=spec.id,
     )
-    return Merged(draws, as_they_are, bt.galactocentric(ra, dec, distances), told)
+    merged = bt.homogenise(plan, draws=DRAWS, seed=seed, progress=False)
+    outside = np.asarray(merged["support_class"]) == "outside"
+    told = [
+        f"{np.sum(~outside & (merged['surveys'] == kind))} stars of {text}"
+        for kind, text in (("a", "A, translated"), ("b", "B"), ("a+b", "both, combined"))
+    ]
+    told.append(f"left out: {outside.sum()} of A outside the training stars' support")
+    merged = merged[~outside]
+    # A temperature is not what the Galaxy is mapped in.
+    mapped = [o.name for o in spec.outputs if not o.unit]
+    draws = {name: np.asarray(merged[f"{name}_draws"], dtype=float).T for name in mapped}
+    as_they_are = {name: np.ma.filled(merged[f"{name}_raw"], np.nan) for name in mapped}
+    ra, dec, distance, e_distance = (np.ma.filled(merged[name], np.nan) for name in PLACE)
+    distances = bt.draw_distances(distance, e_distance, DRAWS, seed=seed)
+    return Merged(draws, as_they_are, bt.galactocentric(ra, dec, distances), "; ".join(told))
 
 
 def results(case: Case, merged: Merged, folder: Path, seed: int) -> list[str]:

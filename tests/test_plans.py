@@ -87,7 +87,10 @@ def test_the_command_line_gives_the_numbers_of_the_api(folder, few, models, caps
     assert "32: the surveys disagree" in header["BTFLAGS"]
     assert cli.main(["homogenise", str(folder / "plan.toml"), "--quiet"]) == 2
     assert "the file exists" in capsys.readouterr().err
-    assert cli.main(["homogenise", str(folder / "plan.toml"), "--quiet", "--overwrite"]) == 0
+    draws = ["--overwrite", "--draws", "3", "--seed", "1"]
+    assert cli.main(["homogenise", str(folder / "plan.toml"), "--quiet", *draws]) == 0
+    drawn = homogenise(plan, draws=3, seed=1, progress=False)["teff_draws"]
+    np.testing.assert_array_equal(read_table(folder / "merged.fits")["teff_draws"], drawn)
     out = ["--out", str(folder / "a.parquet"), "--overwrite"]
     assert cli.main(["homogenise", str(folder / "plan.toml"), *out]) == 2
     assert "the output is also an input" in capsys.readouterr().err
