@@ -26,7 +26,7 @@ ANSWERED: dict[int, str] = {
     6: """test_scale::test_a_constant_input_is_refused_by_its_column
           test_fit::test_a_constant_column_is_refused_before_the_fit""",
     7: """test_catalogue::test_a_missing_column_lists_the_nearest
-          test_translate::test_a_missing_column_is_refused_with_the_nearest_name""",
+          test_translate_faults::test_a_missing_column_is_refused_with_the_nearest_name""",
     8: """test_catalogue::test_case_matters_only_where_it_is_ambiguous
           test_formats::test_two_columns_of_one_name_are_refused_and_not_renamed
           test_formats::test_two_columns_of_one_name_in_a_frame""",
@@ -58,8 +58,8 @@ ANSWERED: dict[int, str] = {
            test_catalogue::test_a_temperature_beyond_belief_is_refused""",
     18: """test_catalogue::test_an_error_floor_raises_zero_but_not_negative_errors
            test_posterior::test_a_missing_or_impossible_error_is_integrated_over
-           test_translate::test_an_error_that_is_none_is_integrated_over_and_has_flag_2""",
-    19: "test_translate::test_an_enormous_error_has_flag_8",
+           test_translate_faults::test_an_error_that_is_none_is_integrated_over_and_has_flag_2""",
+    19: "test_translate_faults::test_an_enormous_error_has_flag_8",
     20: """test_catalogue::test_identifiers_that_cannot_be_trusted_are_refused
            test_catalogue::test_lost_digits_are_a_fault_of_a_catalogue_as_well
            test_match::test_identifiers_that_went_through_floats_are_refused_with_their_table""",
@@ -89,7 +89,7 @@ ANSWERED: dict[int, str] = {
            test_fuzz::test_a_damaged_table_is_refused_or_read""",
     32: """test_translate::test_provenance_of_a_name_beyond_ascii_is_ascii
            test_translate::test_fits_header_has_descriptors_and_provenance_in_ascii""",
-    33: """test_translate::test_an_existing_output_is_refused_and_kept
+    33: """test_translate_faults::test_an_existing_output_is_refused_and_kept
            test_cli_faults::test_an_existing_output_is_refused
            test_bad_inputs::test_the_output_may_not_be_the_input
            test_bad_inputs::test_no_command_writes_over_its_inputs""",
@@ -108,7 +108,7 @@ ANSWERED: dict[int, str] = {
            test_diagnose::test_chains_in_different_places_are_said_to_disagree
            test_diagnose::test_slowly_mixing_draws_count_for_few
            test_cli::test_strict_fails_where_there_is_a_warning""",
-    40: """test_translate::test_a_star_outside_has_flag_4_and_keeps_its_answer
+    40: """test_translate_faults::test_a_star_outside_has_flag_4_and_keeps_its_answer
            test_calibration_fit::test_a_far_star_is_outside_not_narrower_and_no_farther_from_the_line""",
     41: """test_calibration_fit::test_strict_translation_refuses_stars_outside_and_writes_nothing
            test_cli::test_translate_writes_the_apis_table
@@ -126,7 +126,7 @@ ANSWERED: dict[int, str] = {
     45: "test_store_refused::test_a_newer_format_is_refused_with_both_versions",
     46: """test_bad_inputs::test_columns_in_another_order_give_the_same_answers
            test_translate::test_velocities_may_be_in_another_unit
-           test_translate::test_a_missing_column_is_refused_with_the_nearest_name""",
+           test_translate_faults::test_a_missing_column_is_refused_with_the_nearest_name""",
     47: """test_store_refused::test_weights_that_are_not_finite_are_refused_whatever_the_digest
            test_store_refused::test_weights_of_another_shape_are_refused_whatever_the_digest
            test_store_refused::test_no_array_may_have_another_shape""",
