@@ -29,14 +29,15 @@ def bde(train: bt.Pairs, test: bt.Pairs, seed: int) -> Prediction:
     for block in train.spec.blocks:
         z, at = (scaler.features(p.x, p.x_err, block.inputs) for p in (train, test))
         for k in block.outputs:
-            location, scale = _fit(z, delta[:, k], at, seed)
+            seen = train.seen[:, k]
+            location, scale = _fit(z[seen], delta[seen, k], at, seed)
             each = stats.norm(location, scale).logpdf(held[:, k])
-            log_density += special.logsumexp(each, axis=0) - np.log(len(location))
+            density = special.logsumexp(each, axis=0) - np.log(len(location))
+            log_density += np.where(test.seen[:, k], density - np.log(scaler.delta_scale[k]), 0.0)
             rows = rng.integers(len(location), size=DRAWS)
             noise = rng.standard_normal((DRAWS, len(test)))
             draws[..., k] = location[rows] + scale[rows] * noise
             mean[:, k] = location.mean(axis=0)
-    log_density -= np.log(scaler.delta_scale).sum()
     sample, centre = scaler.restore(test.x, draws), scaler.restore(test.x, mean)
     return Prediction(sample, centre, log_density=log_density)
 
