@@ -32,6 +32,7 @@ FLAGS = {
     8: "a quoted error is beyond five sigma of the training stars' errors",
     16: "no input at all: no answer",
     128: "lacks other values than any kind of the training stars: taken as of the nearest kind",
+    256: "an extrinsic input (support does not see it) is beyond five sigma of the training stars",
 }
 
 #: Unified content descriptors of the IVOA by customary output name.
@@ -278,11 +279,13 @@ def _ucd(output: str, part: str) -> str:
 
 def _flags(posterior: Posterior, inputs: Inputs, classes: NDArray[np.int64]) -> Column:
     given = np.array([item.error is not None for item in posterior.spec.inputs])
+    unseen = np.array([item.extrinsic for item in posterior.spec.inputs])
     scaler = posterior.scaler
     used = scaler.log_err_scale > 0
     with np.errstate(invalid="ignore"):
         away = np.log(inputs.x_err[:, used]) - scaler.log_err_centre[used]
         large = (away > 5.0 * scaler.log_err_scale[used]).any(axis=1)
+        far = np.abs(inputs.x - scaler.x_centre) > 5.0 * scaler.x_scale
     raised = {
         1: ~np.isfinite(inputs.x).all(axis=1),
         2: ~np.isfinite(inputs.x_err[:, given]).all(axis=1),
@@ -290,6 +293,7 @@ def _flags(posterior: Posterior, inputs: Inputs, classes: NDArray[np.int64]) -> 
         8: large,
         16: ~np.isfinite(inputs.x).any(axis=1),
         128: posterior.gaps.unlike(inputs.x, inputs.x_err),
+        256: (far & unseen).any(axis=1),
     }
     flags = sum(bit * rows.astype(np.int32) for bit, rows in raised.items())
     text = "; ".join(f"{bit}: {meaning}" for bit, meaning in FLAGS.items())

@@ -11,7 +11,7 @@ import numpy as np
 from astropy.table import Column, MaskedColumn, Table
 from numpy.typing import NDArray
 
-from .catalogue import find, matches, numbers
+from .columns import find, matches, numbers
 from .presets import survey as preset
 from .surveys import Cut, Quantity, Survey, SurveyError
 from .tables import NULL, Source, named, plain, read_table
@@ -230,6 +230,17 @@ def _mark_gaps(table: Table, survey: Survey) -> tuple[GapCount, ...]:
     return tuple(found)
 
 
+def _check_most(name: str, item: Quantity, survey: Survey, outside: int, known: int) -> None:
+    """Refuse a column most of whose values no star can have: it is in another unit, or another."""
+    if 2 * outside > known:
+        low, high = item.bounds
+        raise SurveyError(
+            f"{name}: {outside} of {known} values are not in {low:g} to {high:g} "
+            f"{item.unit or 'dex'}, as {item.name} of {survey.title} must be; give the column the "
+            "unit that it is in, or convert it"
+        )
+
+
 def _judged(table: Table, survey: Survey) -> dict[str, Quantity | str | None]:
     """Return the columns to judge: by a quantity's bounds, as an error, or by sentinels alone."""
     judged: dict[str, Quantity | str | None] = {}
@@ -261,6 +272,8 @@ def _no_values(
         values, _ = numbers(table, name, read_unit(kind.unit, kind.name), None)
         low, high = kind.bounds
         outside = (values < low) | (values > high)
+        known = np.isfinite(values) & ~gap & ~sentinel
+        _check_most(name, kind, survey, int((outside & known).sum()), int(known.sum()))
     elif kind == "error":
         outside = raw <= 0
     return sentinel, outside & ~gap & ~sentinel

@@ -13,13 +13,14 @@ from astropy.table import Table
 from . import plot
 from .attribution import Importance
 from .calibration import describe
-from .catalogue import check_writable, read_pairs, read_table, star_ids, write_table
+from .catalogue import check_writable, read_pairs, read_table, write_table
 from .demo import demo
 from .diagnose import Diagnosis, diagnose
 from .evaluate import evaluate
 from .files import refuse_inputs, whole, write_text
 from .hats import workers
 from .homogenise import homogenise
+from .identifiers import star_ids
 from .importance import importance
 from .infer import fit
 from .load import load
@@ -143,6 +144,7 @@ def run_translate(options: argparse.Namespace) -> int:
             seed=options.seed,
             strict=options.strict,
             progress=not options.quiet,
+            chunk_size=options.chunk_size,
         )
     print(f"wrote {found.stars} stars to {found.path}")
     for name, count in found.classes.items():

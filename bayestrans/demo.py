@@ -84,7 +84,9 @@ def demo(
     """
     folder = Path(folder)
     if (folder / "model.nc").exists() and not overwrite:
-        raise FileExistsError(f"{folder} holds a demo already; pass --overwrite or another --out")
+        raise FileExistsError(
+            f"{folder} holds a demo already; pass overwrite (--overwrite), or another folder"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     begun = time.perf_counter()
     pair = simulate(n_common, n_catalogue, seed=seed)

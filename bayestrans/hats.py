@@ -23,7 +23,7 @@ from .parts import Unfinished
 from .posterior import Posterior
 from .spec import Spec
 from .tables import read_batches
-from .written import BATCH, Count, Settings, Written, job_of, provenance
+from .written import BATCH, Count, Settings, Written, job_of, provenance, refuse_outside
 
 #: Files that say of a folder that it is a HATS catalogue.
 MARKS = ("hats.properties", "properties", "collection.properties")
@@ -71,7 +71,8 @@ def translate_hats(posterior: Posterior, catalogue: Path, out: Path, settings: S
     """
     lsdb = _engine()
     _check_folder(catalogue, out, overwrite=settings.overwrite)
-    job = job_of(Answers(posterior, settings.draws, settings.seed), _digest(catalogue), BATCH)
+    answers = Answers(posterior, settings.draws, settings.seed)
+    job = job_of(answers, _digest(catalogue), settings.chunk_size)
     with _Folder(out, job, resume=settings.resume, discard=settings.overwrite) as folder:
         if not folder.model.exists():
             posterior.save(folder.model)
@@ -79,14 +80,11 @@ def translate_hats(posterior: Posterior, catalogue: Path, out: Path, settings: S
         if not is_hats(folder.catalogue):  # else all was done but the last step
             _map(lsdb, catalogue, posterior.spec, folder, settings)
         written = _counted(folder.catalogue, out)
-        outside = written.classes[CLASSES[-1]]
-        if settings.strict and outside:
+        try:
+            refuse_outside(written.classes[CLASSES[-1]], written.stars, settings.allowed)
+        except ValueError:
             folder.failed = True
-            raise ValueError(
-                f"{outside} of {written.stars} stars lie outside the training stars' support; "
-                "leave them out, or translate them without strict: they are then widened and "
-                "flagged"
-            )
+            raise
         if out.exists():
             shutil.rmtree(out)
         folder.catalogue.replace(out)
@@ -98,7 +96,12 @@ def _map(lsdb: Any, catalogue: Path, spec: Spec, folder: _Folder, settings: Sett
     source = lsdb.open_catalog(catalogue, columns=_columns(lsdb, catalogue, spec))
     model = os.fspath(folder.model.absolute())
     found = source.map_partitions(
-        translate_partition, model, settings.draws, settings.seed, _place(source)
+        translate_partition,
+        model,
+        settings.draws,
+        settings.seed,
+        _place(source),
+        settings.chunk_size,
     )
     found.write_catalog(
         folder.catalogue,
@@ -112,7 +115,12 @@ def _map(lsdb: Any, catalogue: Path, spec: Spec, folder: _Folder, settings: Sett
 
 
 def translate_partition(
-    frame: pd.DataFrame, model: str, draws: int, seed: int, place: list[str]
+    frame: pd.DataFrame,
+    model: str,
+    draws: int,
+    seed: int,
+    place: list[str],
+    chunk_size: int = BATCH,
 ) -> pd.DataFrame:
     """Translate one partition of a catalogue: what runs on the workers.
 
@@ -126,6 +134,8 @@ def translate_partition(
         As `translate` takes them.
     place : list of str
         Further columns to keep, such as coordinates.
+    chunk_size : int
+        Stars at a time.
 
     Returns
     -------
@@ -135,7 +145,7 @@ def translate_partition(
     answers = _answers(model, draws, seed)
     parts, names = [], set()
     stars, posterior = pd.DataFrame(frame).reset_index(drop=True), answers.posterior
-    for inputs in input_batches(stars, posterior.spec, posterior.scaler, BATCH, judge=False):
+    for inputs in input_batches(stars, posterior.spec, posterior.scaler, chunk_size, judge=False):
         table = answers.table(inputs)
         names.update(inputs.identifiers.colnames)
         table.remove_columns(inputs.identifiers.colnames)
@@ -212,7 +222,7 @@ def _check_folder(catalogue: Path, out: Path, *, overwrite: bool) -> None:
     if not out.absolute().parent.is_dir():
         raise CatalogueError(f"{out}: the folder {out.parent} does not exist; create it first")
     if out.exists() and not overwrite:
-        raise CatalogueError(f"{out}: it exists; give --overwrite to replace it")
+        raise CatalogueError(f"{out}: it exists; pass overwrite (--overwrite) to replace it")
     if out.exists() and not is_hats(out):
         raise CatalogueError(f"{out}: this is no HATS catalogue and is not replaced")
 
@@ -266,4 +276,5 @@ def _counted(catalogue: Path, out: Path) -> Written:
     for path in _partitions(catalogue):
         for table in read_batches(path, BATCH, lambda name: name in ("support_class", "flags")):
             count.add(table)
+    count.say_outside()
     return count.written(out)

@@ -77,12 +77,17 @@ def fit(
     ------
     PairsError
         For too few stars, or a constant column.
+    TypeError
+        For a table in place of `Pairs`, or the name of a sampler in place of one.
 
     Notes
     -----
     The model and its priors are described in ``docs/model.md``.
     """
     method, network, noise = method or MCLMC(), network or Network(), noise or Noise()
+    if not isinstance(pairs, Pairs) or not callable(getattr(method, "run", None)):
+        what = f"pairs is a {type(pairs).__name__} and method a {type(method).__name__}"
+        raise TypeError(f"{what}; give what read_pairs returns, and a sampler such as MCLMC()")
     if noise.scatter is not None and len(noise.scatter) != len(pairs.spec.outputs):
         raise ValueError(
             f"noise.scatter has {len(noise.scatter)} values for {len(pairs.spec.outputs)} outputs"

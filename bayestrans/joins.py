@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .catalogue import find, id_column, matches, numbers
 from .clean import Cleaned
+from .columns import find, matches, numbers
+from .identifiers import id_column
 from .repeats import one_row_each
 from .sky import directions, mutual_nearest
 from .surveys import Survey, SurveyError

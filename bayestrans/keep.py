@@ -9,7 +9,7 @@ from astropy import units as u
 from astropy.table import Column, MaskedColumn, Table, vstack
 from numpy.typing import NDArray
 
-from .catalogue import find
+from .columns import find
 from .merge import Answered, Stars
 from .plan import Member, PlanError
 from .tables import CatalogueError, named, plain, read_batches

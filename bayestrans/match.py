@@ -11,8 +11,8 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from .catalogue import find, numbers
 from .clean import Cleaned, clean
+from .columns import find, numbers
 from .joins import GAIA, Joined, by_identifier, by_position
 from .presets import survey as preset
 from .repeats import REPEATS

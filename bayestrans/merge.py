@@ -10,8 +10,10 @@ from astropy.table import Column, MaskedColumn, Table
 from numpy.typing import NDArray
 from scipy import stats
 
-from .catalogue import CatalogueError, id_column, matches, read_inputs, say_suspects
+from .catalogue import CatalogueError, read_inputs, say_odd
+from .columns import matches
 from .combine import Population
+from .identifiers import id_column
 from .layout import plain
 from .moments import QUANTILES
 from .neighbours import CLASSES
@@ -155,7 +157,7 @@ def from_base(member: Member, outputs: Sequence[Output], factors: Floats) -> Ans
     )
     found = read_inputs(member.catalogue, spec)
     x, odd = without_suspects(spec, spec.inputs, found.x)
-    say_suspects(member.catalogue, odd)
+    say_odd(member.catalogue, odd, len(x))
     keys, nameless = _keys(member, found.identifiers)
     shape = (len(x), len(outputs))
     mean, sd = np.full(shape, np.nan), np.full(shape, np.nan)

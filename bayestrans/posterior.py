@@ -271,7 +271,8 @@ class Posterior:
             ]
             if needed:
                 raise ValueError(
-                    f"x_err is missing; the model uses the errors of {', '.join(needed)}"
+                    f"x_err is missing; the model uses the errors of {', '.join(needed)}: give "
+                    "them, NaN where they are not known"
                 )
             x_err = np.full(x.shape, np.nan)
         x_err = plain_numbers(x_err, "x_err")

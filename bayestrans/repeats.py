@@ -8,8 +8,8 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from .catalogue import find, matches
 from .clean import Cleaned
+from .columns import find, matches
 from .surveys import SurveyError
 from .tables import plain
 
@@ -48,7 +48,7 @@ def one_row_each(
         example = stars[np.flatnonzero(count[star] > 1)[0]]
         raise SurveyError(
             f"{one.survey.title}: {again} rows repeat a star that {one.source} has already "
-            f"(such as {example}); keep the best or the first row (--repeats best)"
+            f"(such as {example}); keep the best or the first row (repeats, --repeats best)"
         )
     quality, policy = (
         (np.zeros(len(rows)), "the first row") if repeats == "first" else _quality(one, rows)

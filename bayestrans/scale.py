@@ -53,7 +53,8 @@ class Scaler:
         Raises
         ------
         PairsError
-            Naming the column, where an input or a correction is constant or always missing.
+            Naming the column, where an input, an output or a correction is constant or always
+            missing.
         """
         spec = pairs.spec
         corrects = np.asarray(spec.corrects, dtype=np.int64)
@@ -66,6 +67,7 @@ class Scaler:
                     f"output column {output.column} has no value{beside} in any of the "
                     f"{len(pairs)} training stars; leave it out of the spec"
                 )
+            _check_varies(pairs.y[pairs.seen[:, k], k], f"output column {output.column}")
         centre = np.nanmedian(delta, axis=0)
         scale = 1.482602218505602 * np.nanmedian(np.abs(delta - centre), axis=0)
         for k, output in enumerate(spec.outputs):
@@ -144,13 +146,17 @@ def _input_scales(pairs: Pairs) -> tuple[Floats, Floats]:
                 f"input column {item.column} has no value in any of the {len(pairs)} training "
                 "stars; leave it out of the spec"
             )
+        _check_varies(values, f"input column {item.column}")
         centre[j], scale[j] = values.mean(), values.std()
-        if not scale[j] > 1e-12 * max(1.0, abs(centre[j])):
-            raise PairsError(
-                f"input column {item.column} is constant ({values[0]:g}) in all "
-                f"{len(values)} training stars that have it; leave it out of the spec"
-            )
     return centre, scale
+
+
+def _check_varies(values: Floats, what: str) -> None:
+    if not values.std() > 1e-12 * max(1.0, abs(values.mean())):
+        raise PairsError(
+            f"{what} is constant ({values[0]:g}) in all "
+            f"{len(values)} training stars that have it; leave it out of the spec"
+        )
 
 
 def _log_error_scales(x_err: Floats) -> tuple[Floats, Floats]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,22 @@ SENTINELS = (99.0, 999.0, 9999.0, 99999.0)
 FAR = 15.0
 #: Percentiles between which values usually lie.
 CENTRAL = (1.0, 99.0)
+
+
+class Odd(NamedTuple):
+    """Values of a column that were taken as missing although nobody said that they are.
+
+    Attributes
+    ----------
+    column : str
+    what : str
+        Such as ``-9999`` or ``not in 500 to 1e+06 K``.
+    stars : int
+    """
+
+    column: str
+    what: str
+    stars: int
 
 
 def marked(values: NDArray[Any], sentinels: Iterable[float]) -> NDArray[np.bool_]:
@@ -52,7 +68,7 @@ def suspects(values: Floats) -> dict[float, int]:
 
 def without_suspects(
     spec: Spec, items: Sequence[Input | Output], values: Floats
-) -> tuple[Floats, list[str]]:
+) -> tuple[Floats, list[Odd]]:
     """Return values (N, D) of a whole table without what looks like sentinels, and what was found.
 
     Nothing changes where the spec names sentinels, or says that there are none.
@@ -63,11 +79,21 @@ def without_suspects(
     for column, item in zip(values.T, items, strict=True):
         for number, count in suspects(column).items():
             column[column == number] = np.nan
-            said.append(f"{item.column}: {count} of {len(column)} values are {number:g}")
+            said.append(Odd(item.column, f"{number:g}", count))
     return values, said
 
 
-def beyond(x: Floats, scaler: Scaler) -> NDArray[np.bool_]:
-    """Return which inputs (N, D) are sentinels far beyond the training stars, star by star."""
-    far = np.abs(x - scaler.x_centre) > FAR * scaler.x_scale
-    return far & np.isin(np.abs(x), SENTINELS)
+def without_beyond(spec: Spec, x: Floats, usual: Scaler | None) -> tuple[Floats, list[Odd]]:
+    """Return inputs (N, D) without sentinels far beyond the training stars, star by star.
+
+    Nothing changes where `without_suspects` changes nothing.
+    """
+    if usual is None or spec.sentinels is not None:
+        return x, []
+    far = (np.abs(x - usual.x_centre) > FAR * usual.x_scale) & np.isin(np.abs(x), SENTINELS)
+    x, said = x.copy(), []
+    for column, bad, item in zip(x.T, far.T, spec.inputs, strict=True):
+        numbers, counts = np.unique(column[bad], return_counts=True)
+        said += [Odd(item.column, f"{n:g}", int(c)) for n, c in zip(numbers, counts, strict=True)]
+        column[bad] = np.nan
+    return x, said

@@ -10,7 +10,7 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from .catalogue import find, matches
+from .columns import find, matches
 from .tables import COMMON, CatalogueError, Layout, plain
 
 #: Units and physical bounds of the quantities that presets know, wide enough for any star.

@@ -211,7 +211,7 @@ def check_writable(
     if path.is_dir():
         raise CatalogueError(f"{path}: this is a folder; give the path of a file")
     if path.exists() and not overwrite:
-        raise CatalogueError(f"{path}: the file exists; give --overwrite to replace it")
+        raise CatalogueError(f"{path}: the file exists; pass overwrite (--overwrite) to replace it")
 
 
 def digest(source: Source) -> str:

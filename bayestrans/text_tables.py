@@ -99,9 +99,11 @@ def _ecsv_rows(stream: Iterable[bytes]) -> Iterator[bytes]:
 
 def _ecsv_header(lines: list[bytes]) -> dict[str, Any]:
     comments = (line for line in lines if line.startswith(b"#"))
-    found: dict[str, Any] = meta.get_header_from_yaml(
+    found: dict[str, Any] | None = meta.get_header_from_yaml(
         [line[2:].decode("utf-8").rstrip() for line in comments]
     )
+    if not found or "datatype" not in found:
+        raise ValueError("its header names no columns")
     return found
 
 

@@ -30,7 +30,7 @@ from .hats import is_hats, translate_hats
 from .neighbours import CLASSES
 from .parts import Parts, joined
 from .posterior import Posterior
-from .written import BATCH, Count, Settings, Written, job_of, provenance
+from .written import BATCH, Count, Settings, Written, job_of, provenance, refuse_outside
 
 
 def translate(
@@ -42,8 +42,9 @@ def translate(
     resume: bool = False,
     draws: int = 0,
     seed: int = 0,
-    strict: bool = False,
+    strict: bool | float = False,
     progress: bool = True,
+    chunk_size: int | None = None,
 ) -> Table:
     """Translate every star of a table of survey A.
 
@@ -63,10 +64,14 @@ def translate(
         Joint posterior draws of B's true parameters to add per star.
     seed : int
         Of those draws; the summaries do not depend on it.
-    strict : bool
-        Refuse the table if any of its stars lies outside the training stars' support.
+    strict : bool or float
+        Refuse the table if any of its stars lies outside the training stars' support, or
+        more than this share of them.
     progress : bool
         Show the stars done, their rate and the time left.
+    chunk_size : int
+        Stars read and written at a time (by default 32,768): memory grows with it, no star's
+        numbers depend on it.
 
     Returns
     -------
@@ -89,25 +94,29 @@ def translate(
         or is the catalogue itself, is being written by another process, or was begun
         with another model, catalogue, seed or number of draws than it is to be resumed with.
     ValueError
-        With ``strict``, for stars outside the support.
+        With ``strict``, for (more than that share of) stars outside the support, and for a
+        ``chunk_size`` below one.
     """
+    settings = _settings(overwrite, resume, draws, seed, strict, progress, chunk_size)
     if out is not None and not is_hats(catalogue):
         tables: list[Table] = []
-        settings = Settings(overwrite, resume, draws, seed, strict, progress)
         _write(posterior, catalogue, Path(out), tables, settings)
         return joined(tables)
     if is_hats(catalogue):
         raise CatalogueError(
             f"{catalogue}: a HATS catalogue is translated into another one; use translate_file"
         )
-    batches = _begun(input_batches(catalogue, posterior.spec, posterior.scaler, BATCH))
+    batches = _begun(_batches(posterior, catalogue, settings))
     answers = _answers(posterior, draws, seed)
-    if strict:
-        _check_inside(answers, catalogue)
-    job = job_of(answers, digest(catalogue), BATCH)
-    return joined(
-        list(_translated(answers, batches, job, progress=progress, total=count_rows(catalogue)))
-    )
+    _check_inside(answers, catalogue, settings)
+    job = job_of(answers, digest(catalogue), settings.chunk_size)
+    count, parts = Count(), []
+    rows = count_rows(catalogue)
+    for table in _translated(answers, batches, job, progress=progress, total=rows):
+        count.add(table)
+        parts.append(table)
+    count.say_outside()
+    return joined(parts)
 
 
 def translate_file(
@@ -119,8 +128,9 @@ def translate_file(
     resume: bool = False,
     draws: int = 0,
     seed: int = 0,
-    strict: bool = False,
+    strict: bool | float = False,
     progress: bool = True,
+    chunk_size: int | None = None,
 ) -> Written:
     """Translate a catalogue into a file without holding either in memory.
 
@@ -135,7 +145,7 @@ def translate_file(
     """
     if draws:
         posterior.check_draws(draws)
-    settings = Settings(overwrite, resume, draws, seed, strict, progress)
+    settings = _settings(overwrite, resume, draws, seed, strict, progress, chunk_size)
     if is_hats(catalogue):
         return translate_hats(posterior, Path(catalogue), Path(out), settings)
     return _write(posterior, catalogue, Path(out), None, settings)
@@ -152,10 +162,9 @@ def _write(
     check_writable(
         out, overwrite=settings.overwrite, sources=[catalogue], vectors=settings.draws > 0
     )
-    batches = _begun(input_batches(catalogue, posterior.spec, posterior.scaler, BATCH))
+    batches = _begun(_batches(posterior, catalogue, settings))
     answers = _answers(posterior, settings.draws, settings.seed)
-    if settings.strict:
-        _check_inside(answers, catalogue)
+    _check_inside(answers, catalogue, settings)
     count = Count()
 
     def add(table: Table) -> None:
@@ -170,7 +179,7 @@ def _write(
 
     with Parts(
         out,
-        job_of(answers, digest(catalogue), BATCH),
+        job_of(answers, digest(catalogue), settings.chunk_size),
         resume=settings.resume,
         discard=settings.overwrite,
     ) as parts:
@@ -193,7 +202,27 @@ def _write(
             check_writable(
                 out, overwrite=settings.overwrite
             )  # someone may have written it meanwhile
+    count.say_outside()
     return count.written(out)
+
+
+def _settings(
+    overwrite: bool,
+    resume: bool,
+    draws: int,
+    seed: int,
+    strict: bool | float,
+    progress: bool,
+    chunk_size: int | None,
+) -> Settings:
+    size = BATCH if chunk_size is None else chunk_size
+    settings = Settings(overwrite, resume, draws, seed, strict, progress, size)
+    settings.check()
+    return settings
+
+
+def _batches(posterior: Posterior, catalogue: Source, settings: Settings) -> Iterator[Inputs]:
+    return input_batches(catalogue, posterior.spec, posterior.scaler, settings.chunk_size)
 
 
 def _begun(batches: Iterator[Inputs]) -> Iterator[Inputs]:
@@ -256,16 +285,13 @@ def _translated(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _check_inside(answers: Answers, catalogue: Source) -> None:
-    """Refuse a catalogue with stars outside the support, before anything is written."""
+def _check_inside(answers: Answers, catalogue: Source, settings: Settings) -> None:
+    """Refuse a catalogue with too many stars outside the support, before anything is written."""
+    if settings.allowed is None:
+        return
     outside, stars, posterior = 0, 0, answers.posterior
-    for inputs in input_batches(catalogue, posterior.spec, posterior.scaler, BATCH):
+    for inputs in _batches(posterior, catalogue, settings):
         classes = posterior.neighbours.classify(answers.scores(inputs))
         outside += int((classes == CLASSES.index("outside")).sum())
         stars += len(classes)
-    if outside:
-        raise ValueError(
-            f"{outside} of {stars} stars ({100 * outside / stars:.1f} %) lie outside "
-            "the training stars' support; leave them out, or translate them without strict: "
-            "they are then widened and flagged"
-        )
+    refuse_outside(outside, stars, settings.allowed)

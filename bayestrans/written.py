@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,8 +16,13 @@ from .answers import FLAGS, Answers
 from .neighbours import CLASSES
 from .parts import CLOCK
 
+log = logging.getLogger("bayestrans")
+
 #: Stars translated at a time.
 BATCH = 32_768
+
+#: From this share of a catalogue on, that its stars lie outside is said.
+MANY = 0.1
 
 
 class Written(NamedTuple):
@@ -45,8 +51,33 @@ class Settings(NamedTuple):
     resume: bool
     draws: int
     seed: int
-    strict: bool
+    strict: bool | float
     progress: bool
+    chunk_size: int
+
+    @property
+    def allowed(self) -> float | None:
+        """The share of the stars that may lie outside the support; None without limit."""
+        return None if self.strict is False else 0.0 if self.strict is True else self.strict
+
+    def check(self) -> None:
+        """Raise ValueError for a setting that makes no sense."""
+        if self.chunk_size < 1:
+            raise ValueError(f"chunk_size is {self.chunk_size}; it must be at least 1")
+        if not isinstance(self.strict, bool) and not 0.0 <= self.strict < 1.0:
+            raise ValueError(f"strict is {self.strict}; give True, False, or a share such as 0.05")
+
+
+def refuse_outside(outside: int, stars: int, allowed: float | None) -> None:
+    """Raise ValueError where more stars lie outside the support than are allowed."""
+    if allowed is None or outside <= allowed * stars:
+        return
+    limit = f", more than the {100 * allowed:g} % that strict allows" if allowed else ""
+    raise ValueError(
+        f"{outside} of {stars} stars ({100 * outside / stars:.1f} %) lie outside the training "
+        f"stars' support{limit}; leave them out, or translate them without strict: they are then "
+        "widened and flagged"
+    )
 
 
 class Count:
@@ -68,6 +99,15 @@ class Count:
     def written(self, path: Path) -> Written:
         """Return the counts of what is now at ``path``."""
         return Written(path, self.stars, self.classes, self.flags)
+
+    def say_outside(self) -> None:
+        """Say so where many stars lie outside: the model may be one for other stars."""
+        outside = self.classes[CLASSES[-1]]
+        if outside > MANY * self.stars:
+            log.warning(
+                f"{outside} of {self.stars} stars ({100 * outside / self.stars:.1f} %) lie outside "
+                "the training stars' support; they are widened and flagged (4)"
+            )
 
 
 def job_of(answers: Answers, source: str, batch: int) -> dict[str, Any]:

@@ -19,11 +19,13 @@ ANSWERED: dict[int, str] = {
     4: """test_clean::test_sentinels_and_impossible_values_become_gaps_and_are_counted
           test_clean::test_the_nulls_of_fits_integers_go_from_every_column
           test_sentinels::test_unannounced_sentinels_among_common_stars_are_missing_and_said
+          test_plausible::test_what_no_star_can_be_is_missing_and_counted
           test_sentinels::test_a_translated_star_with_an_unannounced_sentinel_has_a_gap
           test_catalogue::test_faults_of_a_catalogue_row_become_nan_and_keep_the_row""",
     5: """test_pairs::test_missing_outputs_are_allowed_and_marked
           test_catalogue::test_a_star_without_any_input_or_output_is_left_out_and_counted""",
     6: """test_scale::test_a_constant_input_is_refused_by_its_column
+          test_scale::test_a_constant_output_is_refused_by_its_column
           test_fit::test_a_constant_column_is_refused_before_the_fit""",
     7: """test_catalogue::test_a_missing_column_lists_the_nearest
           test_translate_faults::test_a_missing_column_is_refused_with_the_nearest_name""",
@@ -41,7 +43,8 @@ ANSWERED: dict[int, str] = {
     12: """test_bad_inputs::test_arrays_with_a_mask_or_a_unit
            test_tables_properties::test_any_unit_of_speed_becomes_that_of_the_spec
            test_tables::test_quantities_become_plain_columns_and_the_source_stays""",
-    13: """test_catalogue::test_metres_per_second_are_converted_with_their_errors
+    13: """test_clean::test_a_column_in_another_unit_is_refused_and_not_emptied
+           test_catalogue::test_metres_per_second_are_converted_with_their_errors
            test_catalogue::test_an_unlabelled_speed_in_metres_is_refused
            test_translate::test_velocities_may_be_in_another_unit""",
     14: """test_bad_inputs::test_a_missing_unit_is_said_once_and_recorded
@@ -54,7 +57,8 @@ ANSWERED: dict[int, str] = {
            test_catalogue::test_units_that_do_not_fit_are_refused""",
     16: """test_bad_inputs::test_metallicity_is_not_offered_for_iron
            test_match::test_metallicity_is_never_taken_for_iron""",
-    17: """test_bad_inputs::test_gravity_in_linear_units_is_refused
+    17: """test_clean::test_a_column_in_another_unit_is_refused_and_not_emptied
+           test_bad_inputs::test_gravity_in_linear_units_is_refused
            test_catalogue::test_a_temperature_beyond_belief_is_refused""",
     18: """test_catalogue::test_an_error_floor_raises_zero_but_not_negative_errors
            test_posterior::test_a_missing_or_impossible_error_is_integrated_over
@@ -62,6 +66,7 @@ ANSWERED: dict[int, str] = {
     19: "test_translate_faults::test_an_enormous_error_has_flag_8",
     20: """test_catalogue::test_identifiers_that_cannot_be_trusted_are_refused
            test_catalogue::test_lost_digits_are_a_fault_of_a_catalogue_as_well
+           test_catalogue::test_lost_digits_are_refused_beside_another_identifier
            test_match::test_identifiers_that_went_through_floats_are_refused_with_their_table""",
     21: """test_tables::test_csv_integers_with_nulls_and_late_fractions
            test_formats::test_identifiers_in_csv_keep_what_is_written
@@ -108,9 +113,12 @@ ANSWERED: dict[int, str] = {
            test_diagnose::test_chains_in_different_places_are_said_to_disagree
            test_diagnose::test_slowly_mixing_draws_count_for_few
            test_cli::test_strict_fails_where_there_is_a_warning""",
-    40: """test_translate_faults::test_a_star_outside_has_flag_4_and_keeps_its_answer
+    40: """test_translate_faults::test_a_velocity_unlike_those_in_training_has_flag_256
+           test_translate_faults::test_a_star_outside_has_flag_4_and_keeps_its_answer
            test_calibration_fit::test_a_far_star_is_outside_not_narrower_and_no_farther_from_the_line""",
     41: """test_calibration_fit::test_strict_translation_refuses_stars_outside_and_writes_nothing
+           test_calibration_fit::test_strict_translation_may_allow_a_share_of_stars_outside
+           test_calibration_fit::test_that_many_stars_lie_outside_is_said
            test_cli::test_translate_writes_the_apis_table
            test_support::test_a_shifted_catalogue_lies_mostly_outside""",
     42: """test_store_refused::test_what_is_no_model_is_refused

@@ -103,7 +103,7 @@ def test_spellings_of_speeds(text, factor):
 @pytest.fixture
 def said(caplog) -> Callable[[], list[str]]:
     """Return what has been said since, as if for the first time."""
-    catalogue._say.cache_clear()
+    catalogue._said.cache_clear()
     return lambda: [told.getMessage() for told in caplog.records if told.name == "bayestrans"]
 
 

@@ -130,6 +130,27 @@ def test_strict_translation_refuses_stars_outside_and_writes_nothing(calibrated,
     assert len(inside) == 1
 
 
+def test_strict_translation_may_allow_a_share_of_stars_outside(calibrated, tmp_path):
+    stars = Table({"t": [4800.0, 9000.0], "g": [2.5, 8.0]})
+    assert len(bt.translate(calibrated, stars, strict=0.5, progress=False)) == 2
+    refused = r"1 of 2 stars .* lie outside .* more than the 40 % that strict allows"
+    with pytest.raises(ValueError, match=refused):
+        bt.translate(calibrated, stars, tmp_path / "o.csv", strict=0.4, progress=False)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match="strict is 1; give True, False, or a share"):
+        bt.translate(calibrated, stars, strict=1, progress=False)
+
+
+@pytest.mark.parametrize("out", [None, "o.csv"])
+def test_that_many_stars_lie_outside_is_said(calibrated, tmp_path, caplog, out):
+    stars = Table({"t": [4800.0, 9000.0], "g": [2.5, 8.0]})
+    target = out and tmp_path / out
+    bt.translate(calibrated, stars[:1], progress=False)
+    assert "lie outside" not in caplog.text
+    bt.translate(calibrated, stars, target, progress=False)
+    assert "1 of 2 stars (50.0 %) lie outside the training stars' support" in caplog.text
+
+
 def test_the_reference_is_not_calibrated(curved):
     method = bt.NUTS(chains=1, warmup=5, draws=5, max_tree_depth=3, warm_steps=20)
     post = bt.fit(curved, method=method, network=bt.Network(()), progress=False)

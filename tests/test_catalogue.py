@@ -12,6 +12,7 @@ from astropy.table import Column, MaskedColumn, Table
 from three_stars import BIG, SPEC, one, refusal, three_stars
 
 from bayestrans.catalogue import (
+    input_batches,
     read_inputs,
     read_pairs,
     read_table,
@@ -146,14 +147,15 @@ def test_an_unlabelled_speed_in_metres_is_refused(table):
     assert refusal(read_pairs, table, SPEC) == (
         "rv_a: the median would be 2e+04 km/s; if it is in m/s, give the column that unit"
     )
-    table["rv_a"].unit = "km/s"  # a galaxy, then
-    assert read_pairs(table, SPEC).x[0, 1] == -30_000
+    table["rv_a"].unit = "km/s"  # wrongly labelled: that is no star
+    assert "if it is in m/s" in refusal(read_pairs, table, SPEC)
 
 
 def test_rows_of_sentinels_alone_do_not_stop_a_catalogue():
     table = Table({"x": [-9999.0, np.nan, 99.0, 0.0]})
-    assert read_inputs(table, one("x", unit="K")).x[0, 0] == -9999
-    assert read_inputs(table, one("x", unit="km/s")).x[0, 0] == -9999
+    assert np.isnan(read_inputs(table, one("x", unit="K")).x).all()
+    found = read_inputs(table, one("x", unit="km/s")).x[:, 0]
+    np.testing.assert_array_equal(found, [np.nan, np.nan, 99.0, 0.0])
 
 
 # ---- rows -----------------------------------------------------------------------------
@@ -278,6 +280,22 @@ def test_identifiers_that_cannot_be_trusted_are_refused(table, ids, said):
 def test_lost_digits_are_a_fault_of_a_catalogue_as_well(table):
     table["sobject_id"] = np.array(BIG, dtype=float)
     assert "loses digits" in refusal(read_inputs, table, SPEC)
+
+
+def test_lost_digits_are_refused_beside_another_identifier(table):
+    table["gaia_source_id"] = np.array(BIG, dtype=float)
+    assert "gaia_source_id: 2 of 3 are numbers beyond" in refusal(read_inputs, table, SPEC)
+
+
+def test_a_catalogue_that_lacks_the_specs_id_says_so_once(table, tmp_path, caplog):
+    table.rename_column("sobject_id", "other_id")
+    path = tmp_path / "a.csv"
+    write_table(table, path)
+    for _ in "12":
+        found = list(input_batches(path, SPEC, None, 2))
+    assert found[0].identifiers.colnames == ["other_id"]
+    said = f"{path}: there is no column 'sobject_id', the spec's id; it has other_id"
+    assert caplog.text.count(said) == 1
 
 
 def test_whole_floats_are_integers_and_text_is_text(table):

@@ -47,6 +47,19 @@ def test_bounds_hold_in_the_units_of_the_column():
     assert "VHELIO_AVG: 'K' and 'km / s'" in refusal(clean, table, "apogee-dr17")
 
 
+@pytest.mark.parametrize(
+    ("name", "factor", "said"),
+    [
+        ("TEFF", 1e-3, "TEFF: 6 of 6 values are not in 2000 to 60000 K, as teff of APOGEE DR17"),
+        ("VHELIO_AVG", 1e3, r"values are not in -1500 to 1500 km/s, as rv of APOGEE DR17 must be"),
+    ],
+)
+def test_a_column_in_another_unit_is_refused_and_not_emptied(name, factor, said):
+    table = stars(survey("apogee-dr17"))
+    table[name] = np.asarray(table[name], dtype=float) * factor
+    assert said in refusal(clean, table, "apogee-dr17")
+
+
 def test_the_nulls_of_fits_integers_go_from_every_column():
     table = stars(survey("galah-dr3"))
     table["nr_Li_fe"] = np.array([NULL, 1, 2, NULL, 3, 4])

@@ -156,6 +156,15 @@ def test_a_constant_correction_is_refused_by_its_column(pairs):
         Scaler.learn(pairs)
 
 
+@pytest.mark.parametrize("column", ["teff_b", "mass_b"])
+def test_a_constant_output_is_refused_by_its_column(pairs, column):
+    """Also one that corrects an input, from which it differs by all that the input varies."""
+    names = [output.column for output in pairs.spec.outputs]
+    pairs.y[:, names.index(column)] = 5000.0
+    with pytest.raises(PairsError, match=rf"output column {column} is constant \(5000\) in all"):
+        Scaler.learn(pairs)
+
+
 def test_a_constant_output_that_corrects_nothing_is_refused_as_constant(pairs):
     pairs.y[:, 1] = 1.5
     with pytest.raises(PairsError, match=r"mass_b") as caught:

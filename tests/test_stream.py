@@ -79,6 +79,23 @@ def test_the_size_of_the_parts_does_not_matter(posterior, catalogue, path, monke
     assert same(whole, found if size == 1 else found[::50])
 
 
+def test_the_size_of_the_parts_can_be_given(posterior, catalogue, path, tmp_path):
+    sizes, out = [], tmp_path / "b.parquet"
+    add = parts.Parts.add
+
+    def counted(self, number, table):
+        sizes.append(len(table))
+        add(self, number, table)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts.Parts, "add", counted)
+        bt.translate_file(posterior, path, out, chunk_size=100, progress=False)
+    assert sorted(sizes) == [50, 100, 100, 100]
+    assert same(bt.translate(posterior, catalogue, progress=False), read_table(out))
+    with pytest.raises(ValueError, match="chunk_size is 0; it must be at least 1"):
+        bt.translate(posterior, catalogue, chunk_size=0)
+
+
 @pytest.mark.parametrize("suffix", [".fits", ".csv", ".ecsv", ".vot"])
 def test_files_hold_what_is_returned(posterior, catalogue, path, small_parts, tmp_path, suffix):
     out = tmp_path / f"b{suffix}"

@@ -84,7 +84,7 @@ def test_an_existing_file_is_replaced_only_on_request(tmp_path, table):
     path = tmp_path / "t.parquet"
     path.write_text("old")
     assert refusal(write_table, table, path) == (
-        f"{path}: the file exists; give --overwrite to replace it"
+        f"{path}: the file exists; pass overwrite (--overwrite) to replace it"
     )
     assert path.read_text() == "old"
     write_table(table, path, overwrite=True)

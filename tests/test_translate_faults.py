@@ -43,6 +43,18 @@ def result(posterior, catalogue) -> Table:
 # ---- faults of a star ------------------------------------------------------------------
 
 
+def test_a_velocity_unlike_those_in_training_has_flag_256(posterior, few, result):
+    table = few.copy()
+    table["rv_a"][7] = 2500.0
+    out = bt.translate(posterior, table, progress=False)
+    raised = np.asarray(out["flags"]) - np.asarray(result["flags"][: len(few)])
+    assert raised.tolist() == [256 * (row == 7) for row in range(len(few))]
+    assert out["support_class"].tolist() == result["support_class"][: len(few)].tolist()
+    table["teff_a"][8] = 40_000.0  # of an intrinsic input the support tells
+    out = bt.translate(posterior, table, progress=False)
+    assert out["flags"][8] & (4 | 256) == 4
+
+
 def answers(table: Table, names: list[str]) -> np.ndarray:
     return np.column_stack([table[f"{n}_{p}"] for n in names for p in PARTS])
 
@@ -218,7 +230,7 @@ def no_work(monkeypatch) -> None:
 def test_an_existing_output_is_refused_and_kept(posterior, catalogue, tmp_path):
     path = tmp_path / "b.parquet"
     path.write_text("precious")
-    with pytest.raises(bt.CatalogueError, match="the file exists; give --overwrite"):
+    with pytest.raises(bt.CatalogueError, match=r"the file exists; pass overwrite \(--overwrite\)"):
         bt.translate(posterior, catalogue, path, progress=False)
     assert path.read_text() == "precious"
 
