@@ -14,6 +14,7 @@ import argparse
 import platform
 import time
 import warnings
+from itertools import product
 
 import numpy as np
 from sbc import LEVELS, NETWORK, OUTPUTS, PLACES, PROB, SHAPE, STARS, line, simulated
@@ -32,7 +33,11 @@ SPEC = bt.Spec(
         bt.Output("logg", "logg_b", "e_logg_b", corrects="logg"),
     ),
 )
-METHOD = bt.MCLMC(draws=250, steps=4000)
+METHODS = {
+    "MCLMC": bt.MCLMC(draws=250, steps=4000),
+    "SVI": bt.SVI(),
+    "Ensemble": bt.Ensemble(members=16),
+}
 DENSE, BEYOND = slice(0, 3 * OUTPUTS), slice(3 * OUTPUTS, 4 * OUTPUTS)
 
 
@@ -56,12 +61,12 @@ def truths(found: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.
     return shift + UNIT * location, shift + UNIT * (location + np.exp(log_scale) * noise)
 
 
-def ranks(runs: int, seed: int, *, calibrate: bool) -> tuple[np.ndarray, float]:
+def ranks(runs: int, seed: int, method: str, *, calibrate: bool) -> tuple[np.ndarray, float]:
     """Return ranks (run, kind, quantity) as shares of the draws, and seconds a run."""
     rng, x, found = np.random.default_rng(seed), CENTRE + SCALE * PLACES, []
     begun = time.perf_counter()
     for run, (data, truth) in enumerate(simulated(runs, seed)):
-        options = {"network": NETWORK, "method": METHOD, "progress": False}
+        options = {"network": NETWORK, "method": METHODS[method], "progress": False}
         posterior = bt.fit(pairs_of(data), seed=run, calibrate=calibrate, **options)
         both = []
         for kind, true in zip(("mean", "true"), truths(truth, rng), strict=True):
@@ -76,6 +81,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=2)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=["MCLMC"])
     parser.add_argument(
         "--calibrated",
         nargs="+",
@@ -89,11 +95,13 @@ def main() -> None:
         f"{platform.machine()}\n\n  % of true values within"
         f"{'':2s}{''.join(f'{100 * level:7.0f}' for level in LEVELS)}   within the {PROB:.0%} band"
     )
-    for calibrate in (answer == "yes" for answer in options.calibrated):
+    for method, answer in product(options.methods, options.calibrated):
+        calibrate = answer == "yes"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", bt.SamplingWarning)
-            share, seconds = ranks(options.runs, options.seed, calibrate=calibrate)
-        print(f"{'calibrated' if calibrate else 'not calibrated'}, {seconds:.1f} s a run")
+            share, seconds = ranks(options.runs, options.seed, method, calibrate=calibrate)
+        done = "calibrated" if calibrate else "not calibrated"
+        print(f"{method}, {done}, {seconds:.1f} s a run")
         for k, kind in enumerate(("function", "new star")):
             print(line(f"{kind}, dense", share[:, k, DENSE]))
             print(line(f"{kind}, beyond", share[:, k, BEYOND]), flush=True)
