@@ -230,13 +230,13 @@ def _add_translate(commands: argparse._SubParsersAction) -> None:
     one.add_argument("--draws", type=int, default=0, help="joint draws to add per star")
     one.add_argument("--seed", type=int, default=0, help="of those draws")
     one.add_argument(
-        "--strict",
+        "--strict", action="store_true", help="refuse a catalogue with stars outside the support"
+    )
+    one.add_argument(
+        "--max-outside",
         type=float,
-        nargs="?",
-        const=True,
-        default=False,
         metavar="SHARE",
-        help="refuse a catalogue with stars outside the support, or with more than such a share",
+        help="refuse one with more than this share of its stars outside, such as 0.05",
     )
     one.add_argument(
         "--chunk-size", type=int, metavar="N", help="stars read and written at a time (32768)"

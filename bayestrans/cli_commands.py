@@ -142,7 +142,7 @@ def run_translate(options: argparse.Namespace) -> int:
             resume=options.resume,
             draws=options.draws,
             seed=options.seed,
-            strict=options.strict,
+            strict=options.strict if options.max_outside is None else options.max_outside,
             progress=not options.quiet,
             chunk_size=options.chunk_size,
         )
