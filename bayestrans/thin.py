@@ -13,10 +13,7 @@ from .predictive import Mixture
 Floats = NDArray[np.float64]
 
 #: Numbers of draws that are tried; the first that is good enough serves.
-COUNTS = (*range(16, 64, 4), *range(64, 128, 8), *range(128, 257, 16))
-
-#: Draws exchanged for others at the most: far more than are needed.
-EXCHANGES = 200
+COUNTS = (16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256)
 
 #: How far the summaries may be from those of all draws, as a root mean square over stars and
 #: outputs: means in units of the core's width, widths relative, correlations as they are.
@@ -54,22 +51,17 @@ def fewest(mixture: Mixture) -> NDArray[np.int64]:
 
     Draws are taken one by one, each the one that brings locations, their products and the
     noise nearest to their means over all draws (kernel herding: Chen, Welling & Smola
-    2010) at every other star; then some are exchanged for others, as long as that brings
-    them nearer. The stars between say when they are enough.
+    2010) at every other star. Those between say when they are enough.
     """
     checked = np.arange(mixture.location.shape[-1]) % CHECKED == CHECKED - 1
     features = _features(_at(mixture, ~checked))
-    away = features - features.mean(axis=0)
-    products = np.asarray(away @ away.T, dtype=np.float64)
-    order = _herded(products, COUNTS[-1])
+    order = _herded(features - features.mean(axis=0), COUNTS[-1])
     check = _at(mixture, checked)
     n_draws = len(check.location)
     whole = _summary(check, np.arange(n_draws))
     for count in COUNTS:
-        if count >= n_draws:
-            break
-        rows = _exchanged(products, order[:count])
-        if _apart(_summary(check, rows), whole) < TOLERANCE:
+        rows = np.sort(order[:count])
+        if count < n_draws and _apart(_summary(check, rows), whole) < TOLERANCE:
             return rows
     return np.arange(n_draws)
 
@@ -119,33 +111,13 @@ def _features(draws: _Draws) -> NDArray[np.float32]:
     return np.concatenate([part.reshape(len(away), -1) for part in parts], axis=1)
 
 
-def _herded(products: Floats, count: int) -> NDArray[np.int64]:
-    """Return draws in the order in which they bring the mean of their features nearest to 0.
-
-    From the features' scalar products (S, S).
-    """
-    sizes, reach = np.diag(products).copy(), np.zeros(len(products))
-    order = np.empty(min(count, len(products)), dtype=np.int64)
+def _herded(away: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """Return draws in the order in which they bring the mean of features (S, F) nearest to 0."""
+    products = away @ away.T
+    sizes, reach = np.diag(products).copy(), np.zeros(len(away))
+    order = np.empty(min(count, len(away)), dtype=np.int64)
     for place in range(len(order)):
         order[place] = best = int(np.argmin(2.0 * reach + sizes))
         reach += products[best]
         sizes[best] = np.inf
     return order
-
-
-def _exchanged(products: Floats, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return as many draws whose mean is nearer to 0: the best exchange first, until none helps."""
-    sizes, inside = np.diag(products), np.zeros(len(products), dtype=bool)
-    inside[rows] = True
-    reach = products[inside].sum(axis=0)
-    for _ in range(EXCHANGES):
-        own, others = np.flatnonzero(inside), np.flatnonzero(~inside)
-        gain = 2.0 * reach[own] - sizes[own]
-        loss = 2.0 * reach[others] + sizes[others]
-        change = loss - gain[:, None] - 2.0 * products[np.ix_(own, others)]
-        leaves, comes = np.unravel_index(int(np.argmin(change)), change.shape)
-        if change[leaves, comes] >= -1e-9 * sizes.sum():
-            break
-        inside[own[leaves]], inside[others[comes]] = False, True
-        reach += products[others[comes]] - products[own[leaves]]
-    return np.flatnonzero(inside)
