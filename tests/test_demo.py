@@ -75,7 +75,7 @@ def test_the_demo_leaves_everything_and_it_agrees(tmp_path):
 
 def test_a_second_demo_is_refused(tmp_path):
     (tmp_path / "model.nc").write_text("an earlier one")
-    with pytest.raises(FileExistsError, match="holds a demo already; pass --overwrite"):
+    with pytest.raises(FileExistsError, match="holds a demo already; pass overwrite"):
         demo(tmp_path, progress=False)
     assert [p.name for p in tmp_path.iterdir()] == ["model.nc"]
     assert (tmp_path / "model.nc").read_text() == "an earlier one"
