@@ -252,7 +252,8 @@ def bumpy(count: int) -> bt.Pairs:
         ("", (), {"steps": 2000}),
         ("frozen", (), {"steps": 400, "energy_variance": 1e-18}),
         ("step", (), {"steps": 400, "energy_variance": 50.0}),
-        ("modes", (1,), {"steps": 1000, "warm_steps": 500}),
+        # Of four chains all would find the same jump once in eight times.
+        ("modes", (1,), {"chains": 8, "steps": 1000, "warm_steps": 500}),
     ],
     ids=["good", "frozen", "step", "modes"],
 )
