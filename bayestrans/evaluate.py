@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-import scoringrules
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -236,6 +235,8 @@ def _score_uncalibrated(posterior: Posterior, pairs: Pairs) -> Score | None:
 
 
 def _score_model(posterior: Posterior, pairs: Pairs) -> _Stars:
+    import scoringrules  # not before it is needed: to import it takes seconds
+
     filled = posterior.gaps.filled(pairs).x
     delta = posterior.scaler.delta(filled, pairs.y)
     found = compare(posterior, pairs)
@@ -281,6 +282,8 @@ def _score_baseline(posterior: Posterior, pairs: Pairs, predictive: Predictive) 
         jnp.zeros(residual.T.shape),
         dof,
     )
+    import scoringrules
+
     law: Any = stats.norm if np.isinf(dof) else partial(stats.t, dof)()
     if np.isinf(dof):
         crps = scoringrules.crps_normal(delta, predictive.location, predictive.scale)

@@ -12,7 +12,7 @@ from known_regions import NAMES, cloud, held_out
 from scipy.spatial import cKDTree
 
 import bayestrans as bt
-from bayestrans import calibrate
+from bayestrans import calibrate, cli
 from bayestrans.calibration import (
     ONSET,
     Calibration,
@@ -139,6 +139,17 @@ def test_strict_translation_may_allow_a_share_of_stars_outside(calibrated, tmp_p
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ValueError, match="strict is 1; give True, False, or a share"):
         bt.translate(calibrated, stars, strict=1, progress=False)
+
+
+def test_the_command_takes_a_share_and_strict_before_its_arguments(calibrated, tmp_path, capsys):
+    model, source, out = (str(tmp_path / name) for name in ("m.nc", "a.csv", "b.csv"))
+    calibrated.save(model)
+    Table({"t": [4800.0, 9000.0], "g": [2.5, 8.0]}).write(source)
+    rest = [model, source, "--out", out, "--quiet"]
+    assert cli.main(["translate", "--strict", *rest]) == 2
+    assert cli.main(["translate", "--max-outside", "0.4", *rest]) == 2
+    assert "more than the 40 % that strict allows" in capsys.readouterr().err
+    assert cli.main(["translate", "--max-outside", "0.5", *rest]) == 0
 
 
 @pytest.mark.parametrize("out", [None, "o.csv"])
