@@ -72,7 +72,7 @@ def translate_hats(posterior: Posterior, catalogue: Path, out: Path, settings: S
     lsdb = _engine()
     _check_folder(catalogue, out, overwrite=settings.overwrite)
     answers = Answers(posterior, settings.draws, settings.seed)
-    job = job_of(answers, _digest(catalogue), settings.chunk_size)
+    job = job_of(answers, _digest(catalogue), settings.rows)
     with _Folder(out, job, resume=settings.resume, discard=settings.overwrite) as folder:
         if not folder.model.exists():
             posterior.save(folder.model)
@@ -101,7 +101,7 @@ def _map(lsdb: Any, catalogue: Path, spec: Spec, folder: _Folder, settings: Sett
         settings.draws,
         settings.seed,
         _place(source),
-        settings.chunk_size,
+        settings.rows,
     )
     found.write_catalog(
         folder.catalogue,

@@ -85,7 +85,8 @@ def fit(
     The model and its priors are described in ``docs/model.md``.
     """
     method, network, noise = method or MCLMC(), network or Network(), noise or Noise()
-    if not isinstance(pairs, Pairs) or not callable(getattr(method, "run", None)):
+    sampler = not isinstance(method, type) and callable(getattr(method, "run", None))
+    if not isinstance(pairs, Pairs) or not sampler:
         what = f"pairs is a {type(pairs).__name__} and method a {type(method).__name__}"
         raise TypeError(f"{what}; give what read_pairs returns, and a sampler such as MCLMC()")
     if noise.scatter is not None and len(noise.scatter) != len(pairs.spec.outputs):

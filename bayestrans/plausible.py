@@ -15,8 +15,8 @@ from .units import read_unit
 
 Floats = NDArray[np.float64]
 
-#: Least and greatest value of any star, far beyond what surveys hold. A plain number can be
-#: anything unless it is a logarithm.
+#: Least and greatest value of any star by unit, wider than those of presets, which know what a
+#: column holds. A plain number can be anything unless it is a logarithm.
 LIMITS = {u.K: (500.0, 1e6), u.km / u.s: (-3000.0, 3000.0), u.mag: (-50.0, 50.0)}
 LOGARITHM = (-15.0, 15.0)
 #: Names of quantities that are logarithms also where the spec gives no unit.
@@ -55,6 +55,9 @@ def check_column(values: Floats, item: Input | Output) -> None:
     if bounds == LOGARITHM and typical > LARGE_LOGARITHM:
         remedy = "if it is in linear units, take its logarithm first"
         raise CatalogueError(f"{name}: the median, {typical:.4g}, is beyond a logarithm; {remedy}")
+    if typical > bounds[1]:
+        what = f"the median, {typical:.4g} {item.unit}, is beyond {bounds[1]:g}"
+        raise CatalogueError(f"{name}: {what}; is it in another unit?")
 
 
 def without_impossible(

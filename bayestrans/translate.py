@@ -30,7 +30,7 @@ from .hats import is_hats, translate_hats
 from .neighbours import CLASSES
 from .parts import Parts, joined
 from .posterior import Posterior
-from .written import BATCH, Count, Settings, Written, job_of, provenance, refuse_outside
+from .written import Count, Settings, Written, job_of, provenance, refuse_outside
 
 
 def translate(
@@ -92,12 +92,14 @@ def translate(
     CatalogueError
         For an unreadable table, a missing column, or an ``out`` that is unwritable
         or is the catalogue itself, is being written by another process, or was begun
-        with another model, catalogue, seed or number of draws than it is to be resumed with.
+        with another model, catalogue, seed, chunk size or number of draws than it is to be
+        resumed with.
     ValueError
         With ``strict``, for (more than that share of) stars outside the support, and for a
         ``chunk_size`` below one.
     """
-    settings = _settings(overwrite, resume, draws, seed, strict, progress, chunk_size)
+    settings = Settings(overwrite, resume, draws, seed, strict, progress, chunk_size)
+    settings.check()
     if out is not None and not is_hats(catalogue):
         tables: list[Table] = []
         _write(posterior, catalogue, Path(out), tables, settings)
@@ -109,7 +111,7 @@ def translate(
     batches = _begun(_batches(posterior, catalogue, settings))
     answers = _answers(posterior, draws, seed)
     _check_inside(answers, catalogue, settings)
-    job = job_of(answers, digest(catalogue), settings.chunk_size)
+    job = job_of(answers, digest(catalogue), settings.rows)
     count, parts = Count(), []
     rows = count_rows(catalogue)
     for table in _translated(answers, batches, job, progress=progress, total=rows):
@@ -145,7 +147,8 @@ def translate_file(
     """
     if draws:
         posterior.check_draws(draws)
-    settings = _settings(overwrite, resume, draws, seed, strict, progress, chunk_size)
+    settings = Settings(overwrite, resume, draws, seed, strict, progress, chunk_size)
+    settings.check()
     if is_hats(catalogue):
         return translate_hats(posterior, Path(catalogue), Path(out), settings)
     return _write(posterior, catalogue, Path(out), None, settings)
@@ -179,7 +182,7 @@ def _write(
 
     with Parts(
         out,
-        job_of(answers, digest(catalogue), settings.chunk_size),
+        job_of(answers, digest(catalogue), settings.rows),
         resume=settings.resume,
         discard=settings.overwrite,
     ) as parts:
@@ -206,23 +209,8 @@ def _write(
     return count.written(out)
 
 
-def _settings(
-    overwrite: bool,
-    resume: bool,
-    draws: int,
-    seed: int,
-    strict: bool | float,
-    progress: bool,
-    chunk_size: int | None,
-) -> Settings:
-    size = BATCH if chunk_size is None else chunk_size
-    settings = Settings(overwrite, resume, draws, seed, strict, progress, size)
-    settings.check()
-    return settings
-
-
 def _batches(posterior: Posterior, catalogue: Source, settings: Settings) -> Iterator[Inputs]:
-    return input_batches(catalogue, posterior.spec, posterior.scaler, settings.chunk_size)
+    return input_batches(catalogue, posterior.spec, posterior.scaler, settings.rows)
 
 
 def _begun(batches: Iterator[Inputs]) -> Iterator[Inputs]:

@@ -53,7 +53,12 @@ class Settings(NamedTuple):
     seed: int
     strict: bool | float
     progress: bool
-    chunk_size: int
+    chunk_size: int | None
+
+    @property
+    def rows(self) -> int:
+        """Stars at a time."""
+        return BATCH if self.chunk_size is None else self.chunk_size
 
     @property
     def allowed(self) -> float | None:
@@ -62,7 +67,7 @@ class Settings(NamedTuple):
 
     def check(self) -> None:
         """Raise ValueError for a setting that makes no sense."""
-        if self.chunk_size < 1:
+        if self.rows < 1:
             raise ValueError(f"chunk_size is {self.chunk_size}; it must be at least 1")
         if not isinstance(self.strict, bool) and not 0.0 <= self.strict < 1.0:
             raise ValueError(f"strict is {self.strict}; give True, False, or a share such as 0.05")

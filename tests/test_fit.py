@@ -18,7 +18,9 @@ def test_the_same_seed_gives_the_same_draws_bit_for_bit():
         np.testing.assert_array_equal(again[name], values)
 
 
-@pytest.mark.parametrize("given", [{"method": "mclmc"}, {"pairs": np.zeros((60, 3))}])
+@pytest.mark.parametrize(
+    "given", [{"method": "mclmc"}, {"method": bt.NUTS}, {"pairs": np.zeros((60, 3))}]
+)
 def test_the_name_of_a_sampler_or_a_bare_table_is_refused(given):
     with pytest.raises(TypeError, match="give what read_pairs returns, and a sampler"):
         bt.fit(**{"pairs": stars(60), **given})

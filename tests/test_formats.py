@@ -230,6 +230,13 @@ def test_empty_cells_of_integers_in_votables_are_missing(tmp_path):
     assert found.tolist() == [4667213730748377729, None]
 
 
+def test_an_ecsv_file_whose_header_names_no_columns_is_refused_with_the_reason(tmp_path):
+    path = tmp_path / "t.ecsv"
+    path.write_text("# %ECSV 1.0\n# ---\na b\n1 2\n")
+    with pytest.raises(CatalogueError, match="its header names no columns"):
+        read_table(path)
+
+
 def test_an_empty_ecsv_table_with_vectors_keeps_them(tmp_path):
     path = tmp_path / "t.ecsv"
     made = Table({"draws": Column(np.zeros((0, 3)), unit="K", description="three")})

@@ -21,6 +21,7 @@ SPEC = Spec(
         Input("logg", "logg"),
         Input("colour", "colour"),
         Input("rv", "rv", unit="km/s", extrinsic=True),
+        Input("g", "g", unit="mag"),
     ),
     (Output("fe_h", "fe_h", unit="dex"),),
 )
@@ -34,6 +35,7 @@ def stars() -> Table:
             "logg": rng.uniform(1.0, 5.0, 40),
             "colour": rng.normal(1.0, 0.1, 40),
             "rv": rng.normal(0.0, 40.0, 40),
+            "g": rng.normal(12.0, 1.0, 40),
             "fe_h": rng.normal(-0.3, 0.2, 40),
         }
     )
@@ -81,6 +83,11 @@ def test_a_spec_can_say_that_all_numbers_are_measured():
         (SPEC.inputs[0], [3.7, 3.6], "the median, 3.65 K, is not in 1e3..1e6 K"),
         (SPEC.inputs[1], [100.0, 1000.0], "the median, 550, is beyond a logarithm"),
         (SPEC.inputs[3], [2e4, -3e4], r"the median would be 2.5e\+04 km/s; if it is in m/s"),
+        (
+            SPEC.inputs[4],
+            [2e4, 3e4],
+            r"g: the median, 2.5e\+04 mag, is beyond 50; is it in another",
+        ),
     ],
 )
 def test_a_column_in_another_unit_is_refused(item, values, said):

@@ -21,7 +21,7 @@ from filelock import FileLock
 
 import bayestrans as bt
 from bayestrans import answers as engine
-from bayestrans import cli, parts
+from bayestrans import cli, parts, written
 from bayestrans.arrow import to_arrow, write_parquet_parts
 from bayestrans.tables import read_table, write_table
 
@@ -34,7 +34,7 @@ stream = importlib.import_module("bayestrans.translate")
 @pytest.fixture
 def small_parts(monkeypatch) -> None:
     """Take 100 stars at a time."""
-    monkeypatch.setattr(stream, "BATCH", 100)
+    monkeypatch.setattr(written, "BATCH", 100)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def stop_after(monkeypatch, count: int, error: type[BaseException]) -> None:
 @pytest.mark.parametrize("size", [1, 100, 1000])
 def test_the_size_of_the_parts_does_not_matter(posterior, catalogue, path, monkeypatch, size):
     whole = bt.translate(posterior, catalogue[:350:50], progress=False)
-    monkeypatch.setattr(stream, "BATCH", size)
+    monkeypatch.setattr(written, "BATCH", size)
     rows = catalogue[:350:50] if size == 1 else path
     found = bt.translate(posterior, rows, progress=False)
     assert same(whole, found if size == 1 else found[::50])
@@ -354,16 +354,11 @@ def test_kills_at_any_moment_lose_nothing(posterior, catalogue, tmp_path):
     model, source = tmp_path / "m.nc", tmp_path / "a.parquet"
     posterior.save(model)
     write_table(vstack([catalogue] * 400, metadata_conflicts="silent"), source)
-    code = (
-        "import sys, importlib; from bayestrans import cli\n"
-        "importlib.import_module('bayestrans.translate').BATCH = 5000\n"
-        "sys.exit(cli.main(sys.argv[1:]))"
-    )
     out, whole = tmp_path / "b.parquet", tmp_path / "c.parquet"
 
     def command(target):
         arguments = ["translate", str(model), str(source), "--out", str(target), "--quiet"]
-        return [sys.executable, "-c", code, *arguments, "--resume"]
+        return [sys.executable, "-m", "bayestrans", *arguments, "--resume", "--chunk-size", "5000"]
 
     begun = time.perf_counter()
     subprocess.run(command(whole), check=True, capture_output=True)
