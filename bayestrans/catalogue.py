@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import astropy.units as u
 import numpy as np
+import pandas as pd
 from astropy.table import Table
 from numpy.typing import NDArray
 
@@ -44,6 +45,7 @@ __all__ = [
     "count_rows",
     "digest",
     "input_batches",
+    "pairs_of",
     "read_inputs",
     "read_pairs",
     "read_table",
@@ -79,16 +81,16 @@ class Inputs(NamedTuple):
     odd: Sequence[Odd] = ()
 
 
-def read_pairs(source: Source, spec: Spec) -> Pairs:
+def read_pairs(source: Source, spec: Spec | str | os.PathLike[str]) -> Pairs:
     """Read the common stars of two surveys.
 
     Parameters
     ----------
     source : path-like, Table or DataFrame
         FITS, CSV, ECSV, VOTable or Parquet, by suffix.
-    spec : Spec
-        Columns are found by name (in upper or lower case, where that is
-        unique; ``FPARAM[0]`` is the first value of a vector column) and
+    spec : Spec or path
+        Or the TOML file that it is in. Columns are found by name (in upper or lower case,
+        where that is unique; ``FPARAM[0]`` is the first value of a vector column) and
         converted to its units. A column without a unit is taken to be in the
         spec's (said once, on the log ``bayestrans``), an error column without one
         in that of its value.
@@ -106,6 +108,8 @@ def read_pairs(source: Source, spec: Spec) -> Pairs:
     PairsError
         For values that no training star may have; see `Pairs`.
     """
+    if not isinstance(spec, Spec):
+        spec = Spec.from_toml(spec)
     with named(source):
         table = read_table(source)
         if len(table) == 0:
@@ -116,11 +120,18 @@ def read_pairs(source: Source, spec: Spec) -> Pairs:
         y, odd_y = _believed(spec, spec.outputs, y)
         assumed = assumed_x | assumed_y
         ids, rows = star_ids(table, spec.id), _useful(x, y)
+        if spec.id is None:
+            _say_repeated(source, x)
         pairs = Pairs(spec, x[rows], x_err[rows], y[rows], y_err[rows], ids[rows], assumed)
         _say_dropped(source, len(rows) - len(pairs), len(rows))
     _say_assumed(source, assumed)
     say_odd(source, odd_x + odd_y, len(table))
     return pairs
+
+
+def pairs_of(stars: Pairs | Source, spec: Spec) -> Pairs:
+    """Return common stars as they are given, or read by a spec from a table."""
+    return stars if isinstance(stars, Pairs) else read_pairs(stars, spec)
 
 
 def _believed(
@@ -139,12 +150,22 @@ def say_odd(source: Source, found: Iterable[Odd], rows: int) -> None:
         counts[column, what] += stars
     if counts:
         each = [f"{c}: {n} of {rows} values are {what}" for (c, what), n in counts.items()]
+        numbers = {what for _, what in counts if _is_number(what)}
+        named = ", ".join(sorted(numbers, key=float)) or "..."
         _say(
             f"{_name_of(source)}: {'; '.join(each)}: they look like 'no value' and are taken as "
-            "missing; name them at the top of the spec, as sentinels = [-9999.0], or write "
+            f"missing; name them at the top of the spec, as sentinels = [{named}], or write "
             "sentinels = [] if they are measured",
             source,
         )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _useful(x: Floats, y: Floats) -> NDArray[np.bool_]:
@@ -153,6 +174,18 @@ def _useful(x: Floats, y: Floats) -> NDArray[np.bool_]:
         if not np.isfinite(values).any():
             raise PairsError(f"no star has any {name}; are its columns all empty?")
     return np.isfinite(x).any(axis=1) & np.isfinite(y).any(axis=1)
+
+
+def _say_repeated(source: Source, x: Floats) -> None:
+    """Say that rows which look like one star pass for several, as nothing names the stars."""
+    count = int(pd.DataFrame(x).duplicated(keep=False).sum())
+    if count:
+        _say(
+            f"{_name_of(source)}: {count} of {len(x)} rows have exactly the inputs of another row; "
+            "if rows are one star, name its identifier in the spec (id = ...), lest the star be "
+            "trained on and tested with",
+            source,
+        )
 
 
 def _say_dropped(source: Source, count: int, total: int) -> None:

@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 import argparse
+import importlib
+import logging
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
 
 from . import __version__
 from .ctrl_c import ctrl_c
 
-#: Commands about surveys, and about several models; the others are about one model.
-SURVEYS = ("surveys", "clean", "pair", "fetch")
-CONSISTENCY = ("round-trip", "chain")
+#: Where each command is, and which of its options are files or folders to read.
+COMMANDS = {
+    "surveys": ("cli_surveys", ()),
+    "clean": ("cli_surveys", ("catalogue",)),
+    "pair": ("cli_surveys", ("a", "b")),
+    "fetch": ("cli_surveys", ()),
+    "fit": ("cli_fit", ("pairs", "spec")),
+    "demo": ("cli_fit", ()),
+    "translate": ("cli_catalogues", ("model", "catalogue")),
+    "homogenise": ("cli_catalogues", ("plan",)),
+    "support": ("cli_catalogues", ("model", "catalogue")),
+    "evaluate": ("cli_judge", ("model", "pairs")),
+    "diagnose": ("cli_judge", ("model", "pairs", "train")),
+    "importance": ("cli_judge", ("model", "pairs")),
+    "report": ("cli_judge", ("model", "pairs", "catalogue")),
+    "round-trip": ("cli_consistency", ("there", "back", "catalogue")),
+    "chain": ("cli_consistency", ("first", "second", "direct", "catalogue")),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        with ctrl_c():
+        with ctrl_c(), _told(options.command):
             status = _run(options)
     # Faults of what the user gave, among them CatalogueError, PairsError, SpecError and
     # ModelFileError: one sentence, no traceback.
@@ -33,6 +55,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\nbayestrans {options.command}: stopped; {_left(options)}", file=sys.stderr)
         return 130
     return int(status)
+
+
+@contextmanager
+def _told(command: str) -> Iterator[None]:
+    """Print what the package logs and warns of as its messages, without lines of its source."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter(f"bayestrans {command}: %(message)s"))
+    log = logging.getLogger("bayestrans")
+    level, others = log.level, warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if category.__module__.startswith("bayestrans."):
+            print(f"bayestrans {command}: warning: {message}", file=sys.stderr)
+        else:
+            others(message, category, *where, **more)
+
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        try:
+            yield
+        finally:
+            log.removeHandler(handler)
+            log.setLevel(level)
 
 
 def _left(options: argparse.Namespace) -> str:
@@ -46,13 +93,24 @@ def _left(options: argparse.Namespace) -> str:
 
 
 def _run(options: argparse.Namespace) -> int:
-    # Only now, because the libraries take seconds to import: help must not.
-    from . import cli_commands, cli_consistency, cli_surveys
-
-    others = dict.fromkeys(SURVEYS, cli_surveys) | dict.fromkeys(CONSISTENCY, cli_consistency)
-    module = others.get(options.command, cli_commands)
+    home, reads = COMMANDS[options.command]
+    for name in reads:
+        _check_exists(getattr(options, name))
+    # Only now, because the libraries take seconds to import: help and slips must not.
+    module = importlib.import_module(f".{home}", __package__)
     status: int = getattr(module, f"run_{options.command.replace('-', '_')}")(options)
     return status
+
+
+def _check_exists(given: str | None) -> None:
+    """Refuse a path that leads nowhere, with the name beside it that it may stand for."""
+    if given is None or (path := Path(given)).exists():
+        return
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{given} does not exist, nor does its folder; check the path")
+    near = get_close_matches(path.name, [other.name for other in path.parent.iterdir()], n=1)
+    hint = f"did you mean {path.with_name(near[0])}?" if near else "check the path"
+    raise FileNotFoundError(f"{given} does not exist; {hint}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -34,7 +34,7 @@ from .catalogue import Source, read_inputs
 from .measured import compare
 from .neighbours import CLASSES
 from .pairs import Pairs
-from .posterior import Posterior
+from .posterior import Posterior, check_posterior
 from .spec import Input, Output
 
 Floats = NDArray[np.float64]
@@ -304,6 +304,7 @@ def _result(
 
 def _inputs(posterior: Posterior, stars: Pairs | Source) -> tuple[Floats, Floats]:
     """Return inputs and errors (N, D) of stars that have some input."""
+    check_posterior(posterior)
     if isinstance(stars, Pairs):
         posterior.check_spec(stars.spec)
         x, x_err = stars.x, stars.x_err

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from .catalogue import Source, pairs_of
 from .checks import (
     LEAST_DRAWS,
     Loo,
@@ -29,7 +30,7 @@ from .convergence import BlockDiagnosis, Fault, judge
 from .files import whole
 from .measured import compare, draw_scatter, half_width
 from .pairs import Pairs
-from .posterior import BlockDraws, Posterior
+from .posterior import BlockDraws, Posterior, check_posterior
 from .store import check_target
 from .trees import (
     Groups,
@@ -139,8 +140,8 @@ class Diagnosis(NamedTuple):
         lines += [f"  warning: {warning}" for warning in self.warnings]
         for name, block in self.blocks.items():
             lines += ["", *_sampling_lines(name, block)]
-        if self.training:
-            lines += ["", self.training, *_fit_lines(self)]
+        if self.training and (seen := _fit_lines(self)):
+            lines += ["", self.training, *seen]
         if self.held_out is not None:
             nll = f"{self.held_out.nll:.3f} +- {self.held_out.se:.3f}"
             lines += ["", f"{self.held_out.n} held-out stars: NLL {nll} a star"]
@@ -169,7 +170,9 @@ def _sampling_lines(name: str, block: BlockDiagnosis) -> list[str]:
         "sampler": ", ".join(tuning),
     }
     head = f"{name}: {'see the warnings' if block.faults else 'good'}"
-    return [head, *(f"  {title:24s} {text}" for title, text in rows.items() if text)]
+    # Of one chain, or of a few draws, most of this cannot be told.
+    told = {title: text for title, text in rows.items() if text and "nan" not in text}
+    return [head, *(f"  {title:24s} {text}" for title, text in told.items())]
 
 
 def _pit_words(pit: Pit) -> str:
@@ -190,8 +193,8 @@ def _fit_lines(found: Diagnosis) -> list[str]:
 def diagnose(
     posterior: Posterior,
     *,
-    train: Pairs | None = None,
-    held_out: Pairs | None = None,
+    train: Pairs | Source | None = None,
+    held_out: Pairs | Source | None = None,
     stars: int = STARS,
     seed: int = 0,
 ) -> Diagnosis:
@@ -206,9 +209,9 @@ def diagnose(
     Parameters
     ----------
     posterior : Posterior
-    train : Pairs, optional
+    train : Pairs, path, Table or DataFrame, optional
         The stars of the fit; by default the probe stars, which are some of them.
-    held_out : Pairs, optional
+    held_out : Pairs, path, Table or DataFrame, optional
         Stars that were not in the fit. Leaving these out would make no sense.
     stars : int
         At most so many of each are looked at, evenly spaced.
@@ -230,6 +233,9 @@ def diagnose(
     R-hat and effective sample sizes are those of Vehtari et al. (2021, Bayesian
     Analysis 16, 667), the workflow is that of Gelman et al. (2020, arXiv 2011.01808).
     """
+    check_posterior(posterior)
+    train = None if train is None else pairs_of(train, posterior.spec)
+    held_out = None if held_out is None else pairs_of(held_out, posterior.spec)
     fitted = as_fitted(posterior)
     groups, blocks = _sampling(fitted)
     faults = [(name, fault) for name, block in blocks.items() for fault in block.faults]

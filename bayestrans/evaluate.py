@@ -16,10 +16,11 @@ from scipy import stats
 from . import student, tarp
 from .baseline import Predictive
 from .calibration import LEVELS, Calibration
+from .catalogue import Source, pairs_of
 from .measured import compare
 from .neighbours import CLASSES
 from .pairs import Pairs
-from .posterior import Posterior
+from .posterior import Posterior, check_posterior
 
 Floats = NDArray[np.float64]
 
@@ -155,13 +156,13 @@ class _Stars(NamedTuple):
     pit: Floats
 
 
-def evaluate(posterior: Posterior, pairs: Pairs) -> Evaluation:
+def evaluate(posterior: Posterior, pairs: Pairs | Source) -> Evaluation:
     """Score the predictive of what survey B measures on held-out stars.
 
     Parameters
     ----------
     posterior : Posterior
-    pairs : Pairs
+    pairs : Pairs, path, Table or DataFrame
         Stars that were not used in the fit.
 
     Returns
@@ -185,6 +186,8 @@ def evaluate(posterior: Posterior, pairs: Pairs) -> Evaluation:
     `tarp.credibility`. The predictive includes survey B's quoted errors,
     because it is compared with measured values.
     """
+    check_posterior(posterior)
+    pairs = pairs_of(pairs, posterior.spec)
     posterior.check_spec(pairs.spec)
     if len(pairs) == 0:
         raise ValueError("there are no pairs to score; check the table of held-out stars")

@@ -12,6 +12,7 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 from numpy.random import Generator
 
+from .arguments import check_count, check_range
 from .pairs import Floats, Pairs
 from .places import SUN, Places, galactocentric
 from .populations import DISPERSIONS, STAGES, Labels, by_label, kiel, magnesium
@@ -20,8 +21,6 @@ from .simulate import (
     Columns,
     Stars,
     as_columns,
-    check_count,
-    check_range,
     identifiers,
     measure_b,
     observe,

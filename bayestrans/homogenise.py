@@ -13,6 +13,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from .arguments import check_count
 from .combine import Evidence, Population, combine, learned_shared
 from .keep import kept_columns, merge_kept, refuse_taken
 from .load import load
@@ -20,16 +21,16 @@ from .merge import (
     HALF,
     Answered,
     Stars,
-    factors_of,
     from_base,
     from_model,
+    learned_factor,
     population_of,
     stars_of,
 )
 from .merge_draws import measured_draws, merged_draws
 from .merged import Numbers, merged_table, provenance
 from .moments import QUANTILES
-from .plan import Plan, PlanError
+from .plan import Member, Plan, PlanError
 from .posterior import Posterior
 from .spec import Output
 from .tables import check_writable, write_table
@@ -103,6 +104,8 @@ def homogenise(
     combined is told in `bayestrans.combine` and in ``docs/homogenise.md``, how draws are in
     `bayestrans.merge_draws`.
     """
+    check_count("draws", draws, 0)
+    check_count("seed", seed, 0)
     plan = (plan if isinstance(plan, Plan) else Plan.from_toml(plan)).ordered()
     target = plan.out if out is None else Path(out)
     if target is not None:
@@ -175,16 +178,22 @@ def _answers(
             table = translate(keyed, one.catalogue, draws=draws, seed=seed, progress=progress)
             yield from_model(one, table, outputs)
             continue
-        factors = np.ones(len(outputs))
-        for k, output in enumerate(outputs):
-            having = [m for m in models.values() if output.name in m.spec.output_names]
-            if one.error_factor is not None:
-                factors[k] = one.error_factor
-            elif having:
-                each = [factors_of(m)[m.spec.output_names.index(output.name)] for m in having]
-                factors[k] = np.mean(each)
-        found = from_base(one, outputs, factors)
+        found = from_base(one, outputs)
+        _say_factors(one, models)
         yield found._replace(draws=measured_draws(found, draws, seed)) if draws else found
+
+
+def _say_factors(one: Member, models: dict[str, Posterior]) -> None:
+    """Say which errors of the base are used, and what the models would make of them."""
+    learned = []
+    for name, model in models.items():
+        for item in one.columns:
+            if item.name in model.spec.output_names and (of := learned_factor(model, item.name)):
+                learned.append(f"{item.name} {of[0]:.2f} +- {of[1]:.2f} ({name})")
+    told = f"{one.name}: quoted errors are taken times {one.error_factor:g} (error_factor)"
+    if learned:
+        told += f"; the models' own factors, which mix with their scatter: {', '.join(learned)}"
+    log.info(told)
 
 
 def _used(surveys: Sequence[Answered], stars: Stars) -> NDArray[np.bool_]:

@@ -11,10 +11,12 @@ import xarray as xr
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from .arguments import check_count
 from .attribution import Importance
 from .budget import PARTS, Stars, budget
+from .catalogue import Source, pairs_of
 from .pairs import Pairs
-from .posterior import BlockDraws, Posterior
+from .posterior import BlockDraws, Posterior, check_posterior
 from .sensitivity import TARGETS, Mean
 from .shapley import MOST_PLAYERS, REPLICATES, Effects, Population, effects, parts
 
@@ -42,7 +44,7 @@ class _Part(NamedTuple):
 
 def importance(
     posterior: Posterior,
-    pairs: Pairs | None = None,
+    pairs: Pairs | Source | None = None,
     *,
     groups: Mapping[str, Sequence[str]] | None = None,
     draws: int = 100,
@@ -55,7 +57,7 @@ def importance(
     Parameters
     ----------
     posterior : Posterior
-    pairs : Pairs, optional
+    pairs : Pairs, path, Table or DataFrame, optional
         Stars at which derivatives are taken and the errors split; by default the
         training stars that the model keeps as probes.
     groups : mapping of str to sequence of str, optional
@@ -90,12 +92,14 @@ def importance(
     others earns a share even where its sensitivity is zero. The density is a coarse one
     (`Density`): ``benchmarks/importance.py`` shows by how much a finer one moves the shares.
     """
+    check_posterior(posterior)
+    check_count("seed", seed, 0)
+    check_count("stars", stars, 1)
     if pairs is not None:
+        pairs = pairs_of(pairs, posterior.spec)
         posterior.check_spec(pairs.spec)
     draws = min(draws, posterior.n_draws)
     posterior.check_draws(draws)
-    if not (isinstance(stars, int | np.integer) and stars >= 1):
-        raise ValueError(f"stars is {stars!r}; give a whole number of at least 1")
     x, x_err = (
         (posterior.probe_x, posterior.probe_x_err) if pairs is None else (pairs.x, pairs.x_err)
     )

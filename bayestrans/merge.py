@@ -147,8 +147,8 @@ def _draws(
     return draws
 
 
-def from_base(member: Member, outputs: Sequence[Output], factors: Floats) -> Answered:
-    """Return what a survey on the base measured, its quoted errors multiplied by factors (K,)."""
+def from_base(member: Member, outputs: Sequence[Output]) -> Answered:
+    """Return what a survey on the base measured, its quoted errors multiplied by its factor."""
     spec = Spec(
         member.name,
         member.columns,
@@ -175,7 +175,7 @@ def from_base(member: Member, outputs: Sequence[Output], factors: Floats) -> Ans
         usual = np.median(errors[known]) if known.any() else np.nan
         guessed |= value & ~known
         mean[:, k] = x[:, j]
-        sd[value, k] = factors[k] * np.where(known, errors, usual)[value]
+        sd[value, k] = member.error_factor * np.where(known, errors, usual)[value]
     away = HALF * sd
     return Answered(
         member.name,
@@ -297,18 +297,20 @@ def _moments(posterior: Posterior) -> tuple[Floats, Floats]:
     base = np.where(scaler.corrects >= 0, scaler.x_centre[scaler.corrects], 0.0)
     covariance = turn @ (second - np.outer(first, first)) @ turn.T
     spread = np.diag(covariance)
-    noise = np.minimum((factors_of(posterior) * scaler.usual_err) ** 2, (1 - LEAST_TRUE) * spread)
+    noise = np.minimum(scaler.usual_err**2, (1 - LEAST_TRUE) * spread)
     return base + scaler.delta_centre + turn @ first, covariance - np.diag(noise)
 
 
-def factors_of(posterior: Posterior) -> Floats:
-    """Return what the model multiplies the base's quoted errors (K,) by."""
-    factors = np.ones(len(posterior.spec.outputs))
+def learned_factor(posterior: Posterior, name: str) -> tuple[float, float] | None:
+    """Return mean and sd of what the model would multiply the base's quoted errors by."""
+    place = posterior.spec.output_names.index(name)
     for block in posterior.blocks:
-        if "error_factor" in block.draws and posterior.noise.scatter is None:
-            values = block.draws["error_factor"].astype(np.float64)
-            factors[list(block.block.outputs)] = np.sqrt((values**2).mean(axis=(0, 1)))
-    return factors
+        if place in block.block.outputs and "error_factor" in block.draws:
+            if posterior.noise.scatter is not None:
+                return None
+            draws = block.draws["error_factor"][..., block.block.outputs.index(place)]
+            return float(draws.mean(dtype=np.float64)), float(draws.std(dtype=np.float64))
+    return None
 
 
 def best_class(support: Floats, classes: NDArray[np.str_]) -> NDArray[np.intp]:

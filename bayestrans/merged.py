@@ -159,7 +159,7 @@ def provenance(
             model = models[one.name]
             said |= {"model": model.digest, "seed": model.record.get("seed")}
         else:
-            said |= {"error_factor": one.error_factor or "of the models"}
+            said |= {"error_factor": one.error_factor}
         found[f"BTSRV{s}"] = json.dumps(said)
     return found
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .arguments import check_count
 from .spec import Spec
 
 Floats = NDArray[np.float64]
@@ -71,6 +72,10 @@ class Pairs:
         for name, values in (("input", self.x), ("output", self.y)):
             _refuse(np.isnan(values).all(axis=1), name)
 
+    def __repr__(self) -> str:
+        inputs, outputs = (", ".join(n) for n in (self.spec.input_names, self.spec.output_names))
+        return f"<Pairs {self.spec.name!r}: {len(self)} stars, {inputs} to {outputs}>"
+
     def __len__(self) -> int:
         return len(self.x)
 
@@ -125,6 +130,7 @@ class Pairs:
         return [(self.take(fold != f), self.take(fold == f)) for f in range(count)]
 
     def _shuffled_stars(self, seed: int) -> tuple[NDArray, NDArray]:
+        check_count("seed", seed, 0)
         names, star = np.unique(self.ids, return_inverse=True)
         order = np.random.default_rng(seed).permutation(len(names))
         return order, star

@@ -45,9 +45,8 @@ class Member:
     columns : tuple of Input
         For a survey on the base itself, in place of a model: its quantities by the names of
         the models' outputs, each with its quoted error.
-    error_factor : float, optional
-        Multiplies the quoted errors of a survey on the base; by default what the models have
-        learned of the base's errors, or 1 without a model.
+    error_factor : float
+        Multiplies the quoted errors of a survey on the base.
     keep : mapping of str to str, optional
         Columns that the merged catalogue keeps, by the names that they get there:
         ``{"ra": "ra_dr2", "dec": "dec_dr2"}``.
@@ -63,7 +62,7 @@ class Member:
     id: str
     model: str | os.PathLike[str] | Posterior | None = None
     columns: tuple[Input, ...] = ()
-    error_factor: float | None = None
+    error_factor: float = 1.0
     keep: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -83,11 +82,10 @@ class Member:
                 raise PlanError(
                     f"{where} gives no error of {item.name}; without one it cannot be weighed"
                 )
-        if self.error_factor is not None:
-            if self.model is not None:
-                raise PlanError(f"{where} has a model, which needs no error_factor; remove it")
-            if not 0 < self.error_factor < math.inf:
-                raise PlanError(f"{where}: error_factor = {self.error_factor} must be positive")
+        if self.model is not None and self.error_factor != 1.0:
+            raise PlanError(f"{where} has a model, which needs no error_factor; remove it")
+        if not 0 < self.error_factor < math.inf:
+            raise PlanError(f"{where}: error_factor = {self.error_factor} must be positive")
 
 
 @dataclass(frozen=True)
@@ -207,7 +205,7 @@ def _member(name: str, table: Mapping[str, Any], key: str | None, folder: Path) 
         for quantity, fields in _tables(f"survey.{name}.columns", table.get("columns", {}))
     )
     model = folder / table["model"] if "model" in table else None
-    factor = table.get("error_factor")
+    factor = table.get("error_factor", 1.0)
     return Member(name, folder / table["catalogue"], identifier, model, columns, factor, keep)
 
 

@@ -105,6 +105,11 @@ class Posterior:
     probe_y_err: Floats
     record: dict[str, Any]
 
+    def __repr__(self) -> str:
+        outputs, draws = ", ".join(self.spec.output_names), self.n_draws
+        stars = self.record.get("stars", "?")
+        return f"<Posterior {self.spec.name!r}: {outputs}; {draws} draws, {stars} training stars>"
+
     @property
     def gaps(self) -> Gaps:
         """What fills gaps in inputs and quoted errors."""
@@ -321,6 +326,13 @@ class Posterior:
         store.write(to_tree(self), path, overwrite=overwrite)
 
 
+def check_posterior(given: object) -> None:
+    """Raise TypeError for what is no model, such as the path of one."""
+    if not isinstance(given, Posterior):
+        what = f"a model is needed, not a {type(given).__name__}"
+        raise TypeError(f"{what}; give what fit returns, or bayestrans.load('model.nc')")
+
+
 def groups(rows: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
     """Yield rows in groups of one size; the last repeats its first row to fill up."""
     for start in range(0, len(rows), size):
@@ -332,6 +344,7 @@ def predict(
     posterior: Posterior, x: Pairs | Floats, x_err: Floats | None = None, **options: Any
 ) -> Floats:
     """Draw outputs for stars: `Posterior.predict` as a function."""
+    check_posterior(posterior)
     return posterior.predict(x, x_err, **options)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from .answers import FLAGS
-from .catalogue import Source
+from .catalogue import Source, pairs_of
 from .diagnose import diagnose
 from .evaluate import TrainingStarsWarning, evaluate
 from .files import write_text
@@ -19,7 +19,7 @@ from .neighbours import CLASSES
 from .pairs import Pairs
 from .parts import joined
 from .plot_style import check_columns, class_names
-from .posterior import Posterior
+from .posterior import Posterior, check_posterior
 from .report_page import page
 from .report_sections import sections
 from .report_verdicts import Material, Translated, judge
@@ -38,7 +38,7 @@ def report(
     posterior: Posterior,
     out: str | os.PathLike[str],
     *,
-    pairs: Pairs | None = None,
+    pairs: Pairs | Source | None = None,
     catalogue: Source | None = None,
     overwrite: bool = False,
 ) -> Path:
@@ -52,7 +52,7 @@ def report(
     posterior : Posterior
     out : path
         A folder, made where it does not exist, for ``report.html``.
-    pairs : Pairs, optional
+    pairs : Pairs, path, Table or DataFrame, optional
         Stars that were not used in the fit. Without them nothing is scored, and
         the page says so.
     catalogue : path, Table or DataFrame, optional
@@ -74,7 +74,9 @@ def report(
     ValueError
         For pairs of another spec, or a catalogue that lacks columns of a translation.
     """
+    check_posterior(posterior)
     path = check_report(out, overwrite=overwrite)
+    pairs = None if pairs is None else pairs_of(pairs, posterior.spec)
     translated = None if catalogue is None else _translated(catalogue, posterior.spec)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TrainingStarsWarning)  # a verdict says it

@@ -253,11 +253,13 @@ def page(title: str, facts: str, verdicts: Sequence[Verdict], sections: Sequence
 def _summary(verdicts: Sequence[Verdict]) -> str:
     counts = {grade: sum(v.grade == grade for v in verdicts) for grade in GRADES}
     if counts["warning"]:
-        said = f"{_counted(counts['warning'], 'warning')}: deal with them before using this model."
+        them = "it" if counts["warning"] == 1 else "them"
+        said = f"{_counted(counts['warning'], 'warning')}: deal with {them} before using the model."
     else:
         said = "No warnings."
     if counts["caution"]:
-        said += f" {_counted(counts['caution'], 'caution')}: read them before trusting it."
+        them = "it" if counts["caution"] == 1 else "them"
+        said += f" {_counted(counts['caution'], 'caution')}: read {them} before trusting it."
     return said
 
 

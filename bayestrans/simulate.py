@@ -15,6 +15,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from .arguments import check_count, check_range
 from .pairs import Floats, Pairs
 from .populations import DISPERSIONS, STAGES, by_label, kiel, magnesium, metallicity
 from .spec import Input, Output, Spec
@@ -357,15 +358,3 @@ def _factors(changed: Mapping[str, float]) -> Floats:
         if not (np.isfinite(value) and value > 0):
             raise ValueError(f"error_factors[{name!r}] is {value}; give a positive finite factor")
     return np.array([changed.get(name, ERROR_FACTORS[name]) for name in INPUTS], dtype=np.float64)
-
-
-def check_count(name: str, value: int, least: int) -> None:
-    """Refuse what is no whole number of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{name} is {value!r}; give a whole number of at least {least}")
-
-
-def check_range(name: str, value: float, most: float) -> None:
-    """Refuse a number that does not lie between 0 and ``most``."""
-    if not 0 <= value <= most:
-        raise ValueError(f"{name} is {value}; it must lie between 0 and {most}")

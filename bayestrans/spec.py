@@ -223,6 +223,8 @@ class Spec:
         SpecError
             For an unreadable file, an unknown key or a missing one.
         """
+        if "\n" in os.fspath(path):
+            raise SpecError("give the path of a spec's file; this is the text of one")
         return read_toml(Path(path), "spec", cls.from_dict, SpecError)
 
     @classmethod

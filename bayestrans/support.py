@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .catalogue import Source, read_inputs
 from .neighbours import CLASSES
 from .pairs import Pairs
-from .posterior import Posterior
+from .posterior import Posterior, check_posterior
 
 
 class Support(NamedTuple):
@@ -67,6 +67,7 @@ def support(posterior: Posterior, stars: Source | Pairs | NDArray[np.float64]) -
     -------
     Support
     """
+    check_posterior(posterior)
     if isinstance(stars, Pairs):
         posterior.check_spec(stars.spec)
         x, x_err, identifiers = stars.x, stars.x_err, Table({"id": stars.ids})

@@ -20,6 +20,7 @@ from astropy.utils.masked import Masked
 from numpy.typing import NDArray
 
 from .arrow import from_frame, from_objects, parquet_batches, parquet_rows
+from .delimited import csv_rows
 from .files import same, whole
 from .fits_tables import NULL, fits_batches, fits_rows
 from .formats import FORMATS, READERS, WRITERS, format_of, text_batches
@@ -104,7 +105,7 @@ def read_batches(
 
 
 def count_rows(source: Source) -> int | None:
-    """Return the number of rows if it can be had without reading the table."""
+    """Return the number of rows, of CSV that of lines, if it can be had without reading them."""
     if isinstance(source, Table | pd.DataFrame):
         return len(source)
     kind = _kind(source)
@@ -123,7 +124,11 @@ BATCHES: dict[str, Callable[..., Iterator[Table] | None]] = {
     "ECSV": ecsv_batches,
     "VOTable": votable_batches,
 }
-ROWS: dict[str, Callable[[Path], int | None]] = {"Parquet": parquet_rows, "FITS": fits_rows}
+ROWS: dict[str, Callable[[Path], int | None]] = {
+    "Parquet": parquet_rows,
+    "FITS": fits_rows,
+    "CSV": csv_rows,
+}
 
 
 def _kind(source: Source) -> str:

@@ -29,7 +29,7 @@ from .files import whole
 from .hats import is_hats, translate_hats
 from .neighbours import CLASSES
 from .parts import Parts, joined
-from .posterior import Posterior
+from .posterior import Posterior, check_posterior
 from .written import Count, Settings, Written, job_of, provenance, refuse_outside
 
 
@@ -98,6 +98,7 @@ def translate(
         With ``strict``, for (more than that share of) stars outside the support, and for a
         ``chunk_size`` below one.
     """
+    check_posterior(posterior)
     settings = Settings(overwrite, resume, draws, seed, strict, progress, chunk_size)
     settings.check()
     if out is not None and not is_hats(catalogue):
@@ -145,6 +146,7 @@ def translate_file(
     -------
     Written
     """
+    check_posterior(posterior)
     if draws:
         posterior.check_draws(draws)
     settings = Settings(overwrite, resume, draws, seed, strict, progress, chunk_size)

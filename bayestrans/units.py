@@ -8,6 +8,7 @@ from typing import Any
 import astropy.units as u
 
 from .layout import CatalogueError
+from .toml import nearest
 
 #: How units are spelled in the wild, in lower case without spaces.
 SPELLINGS = {
@@ -33,6 +34,7 @@ def read_unit(unit: Any, name: str) -> u.UnitBase:
         if logarithm and found.is_equivalent(GRAVITY) and found != GRAVITY:
             raise ValueError("the logarithm of another unit differs by a constant")
     except (ValueError, TypeError):
-        remedy = "write it as K, km/s or dex"
-        raise CatalogueError(f"{name}: the unit {text!r} cannot be used; {remedy}") from None
+        known = ("K", "kelvin", "km/s", "m/s", "dex", "mag", "mas", "deg")
+        said = f"the unit {text!r} cannot be used{nearest(text, known)}"
+        raise CatalogueError(f"{name}: {said}; write it as K, km/s or dex") from None
     return u.one if logarithm else found

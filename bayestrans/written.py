@@ -13,6 +13,7 @@ import numpy as np
 from astropy.table import Table
 
 from .answers import FLAGS, Answers
+from .arguments import check_count
 from .neighbours import CLASSES
 from .parts import CLOCK
 
@@ -67,8 +68,9 @@ class Settings(NamedTuple):
 
     def check(self) -> None:
         """Raise ValueError for a setting that makes no sense."""
-        if self.rows < 1:
-            raise ValueError(f"chunk_size is {self.chunk_size}; it must be at least 1")
+        check_count("seed", self.seed, 0)
+        check_count("draws", self.draws, 0)
+        check_count("chunk_size", self.rows, 1)
         if not isinstance(self.strict, bool) and not 0.0 <= self.strict < 1.0:
             raise ValueError(f"strict is {self.strict}; give True, False, or a share such as 0.05")
 

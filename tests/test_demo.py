@@ -10,7 +10,7 @@ import pytest
 from astropy.table import Table
 
 import bayestrans as bt
-from bayestrans import cli_commands
+from bayestrans import cli_fit
 from bayestrans.calibration import describe
 from bayestrans.cli import main
 from bayestrans.demo import Demo, against_truth, demo
@@ -122,7 +122,7 @@ def test_the_command_hands_its_options_on(tmp_path, monkeypatch):
         (tmp_path / "scores.txt").write_text("fine")
         return Demo(tmp_path, {}, [])
 
-    monkeypatch.setattr(cli_commands, "demo", instead)
+    monkeypatch.setattr(cli_fit, "demo", instead)
     out = ["demo", "--out", str(tmp_path)]
     assert main([*out, "--stars", "400", "--steps", "500", "--quiet"]) == 0
     assert asked["n_common"] == 400

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import bayestrans as bt
-from bayestrans import cli_commands
+from bayestrans import cli_fit
 from bayestrans.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -89,7 +89,7 @@ def quick(monkeypatch, models):
         return simulate(min(n_common, COMMON), min(n_catalogue, CATALOGUE), **more)
 
     monkeypatch.setattr(bt, "fit", fit_soon)
-    monkeypatch.setattr(cli_commands, "fit", fit_soon)
+    monkeypatch.setattr(cli_fit, "fit", fit_soon)
     monkeypatch.setattr(bt, "simulate", few)
     monkeypatch.setattr(bt, "importance", partial(importance, draws=10, stars=64))
 

@@ -12,8 +12,8 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "bayestrans"
 LEVELS = (
-    "toml ctrl_c sentinels spec pairs scale network student populations simulate galaxy chains "
-    "files sky places maps",
+    "arguments toml ctrl_c sentinels spec pairs scale network student populations simulate galaxy "
+    "chains files sky places maps",
     "bundles regions calibration layout units arrow delimited fits_tables text_tables formats "
     "tables columns identifiers plausible catalogue surveys model density neighbours baseline "
     "target predictive moments tarp gaps survey_files presets clean repeats joins match fetch "
@@ -23,7 +23,7 @@ LEVELS = (
     "infer support diagnose evaluate importance translate consistency",
     "homogenise plot plot_consistency plot_diagnose plot_importance plot_maps plot_residuals "
     "plot_star plot_style plot_support report report_page report_scores report_sections "
-    "report_verdicts cli cli_commands cli_consistency cli_surveys demo "
+    "report_verdicts cli cli_catalogues cli_consistency cli_fit cli_judge cli_surveys demo "
     "__main__ "
     "__init__",
 )

@@ -92,7 +92,7 @@ def test_the_size_of_the_parts_can_be_given(posterior, catalogue, path, tmp_path
         bt.translate_file(posterior, path, out, chunk_size=100, progress=False)
     assert sorted(sizes) == [50, 100, 100, 100]
     assert same(bt.translate(posterior, catalogue, progress=False), read_table(out))
-    with pytest.raises(ValueError, match="chunk_size is 0; it must be at least 1"):
+    with pytest.raises(ValueError, match="chunk_size is 0; give a whole number of at least 1"):
         bt.translate(posterior, catalogue, chunk_size=0)
 
 
