@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from .pairs import Pairs
-from .plot_style import COLOURS, GREY, PAGE, REVERSED, STYLE, frame, label
+from .plot_style import (
+    COLOURS,
+    GREY,
+    PAGE,
+    REVERSED,
+    STYLE,
+    decimals,
+    frame,
+    label,
+    signed,
+)
 from .posterior import Posterior
 from .spec import Output
 
@@ -191,7 +201,10 @@ def _write_numbers(axis: Axes, values: Floats, limits: tuple[float, float]) -> N
         return
     spread = stats.median_abs_deviation(values, scale="normal")
     hidden = int(((values < limits[0]) | (values > limits[1])).sum())
-    text = rf"median {np.median(values):+.2g}, $\sigma_\mathrm{{MAD}}$ {spread:.2g}"
+    digits = decimals(float(spread))
+    # One digit more than the spread has: a median is surer than a star.
+    median = signed(float(np.median(values)), digits + 1)
+    text = rf"median {median}, $\sigma_\mathrm{{MAD}}$ {spread:.{digits}f}"
     text += f" ({hidden} beyond the frame)" if hidden else ""
     axis.text(
         0.02,

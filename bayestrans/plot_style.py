@@ -64,6 +64,16 @@ def _literal(text: str) -> str:
     return text.replace("$", r"\$")
 
 
+def decimals(spread: float) -> int:
+    """Return the decimals that show two digits of a spread, and no less than whole numbers."""
+    return max(0, 1 - int(np.floor(np.log10(spread)))) if 0 < spread < np.inf else 2
+
+
+def signed(value: float, digits: int) -> str:
+    """Return a number with its sign, which is a minus and not a hyphen."""
+    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
 def frame(axis: Axes) -> None:
     """Put ticks of one size inside all four sides."""
     axis.tick_params(

@@ -327,13 +327,13 @@ def _class_lines(axis: Axes, starts: dict[str, float]) -> None:
         if not low < start < high:
             continue
         axis.axvline(start, color=CLASS_STYLES[name]["color"], ls=CLASS_STYLES[name]["ls"], lw=0.9)
-        # Near the right edge there is room on the left only.
-        late = np.log(high / start) < 0.1 * np.log(high / low)
+        # The name stands where the class is: there must be room for it at the right edge.
+        axis.set_xlim(right=max(axis.get_xlim()[1], start * (high / low) ** 0.1))
         axis.annotate(
             name,
             (start, 0.97),
-            (-2 if late else 2, 0),
-            ha="right" if late else "left",
+            (2, 0),
+            ha="left",
             xycoords=axis.get_xaxis_transform(),
             textcoords="offset points",
             rotation=90,

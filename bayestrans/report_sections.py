@@ -15,6 +15,7 @@ from . import plot
 from .answers import FLAGS
 from .neighbours import CLASSES
 from .plot_diagnose import pictures
+from .plot_style import decimals, signed
 from .plot_support import training_inputs
 from .posterior import Posterior
 from .report_page import (
@@ -82,7 +83,9 @@ def _outputs(posterior: Posterior) -> Sheet:
     rows, scaler = [], posterior.scaler
     networks = {k: b.block.name for b in posterior.blocks for k in b.block.outputs}
     for k, item in enumerate(posterior.spec.outputs):
-        change = f"{scaler.delta_centre[k]:+.3g} \u00b1 {scaler.delta_scale[k]:.2g}"
+        digits = decimals(scaler.delta_scale[k])
+        centre = signed(scaler.delta_centre[k], digits)
+        change = f"{centre} \u00b1 {scaler.delta_scale[k]:.{digits}f}"
         rows.append((*_column(item), item.corrects or "nothing", networks[k], change))
     what = "B \u2212 A of training stars"
     head = ("output", "unit", "column", "error column", "corrects", "network", what)
