@@ -18,6 +18,8 @@ from matplotlib.figure import Figure
 
 #: Dots per inch of the pictures, and pixels per inch at which they are shown.
 DPI, SHOWN = 160, 112
+#: Pixels below which a picture is not shrunk: on a telephone one scrolls it.
+LEAST_SHOWN = 560
 
 
 #: Where there is no number.
@@ -154,6 +156,7 @@ a { color: var(--link); }
 .verdicts .good strong { color: var(--good); }
 nav ul { columns: 2 16rem; padding-left: 1.2rem; }
 figure { margin: 1.4rem 0; }
+figure div { overflow-x: auto; }
 figure img { display: block; width: 100%; height: auto; background: #fff; padding: .4rem;
   border: 1px solid var(--line); }
 figcaption, caption { color: var(--faint); font-size: .88rem; text-align: left; }
@@ -180,6 +183,7 @@ pre { background: var(--shade); padding: .7rem .9rem; overflow-x: auto; font-siz
   figure, .sheet, .verdicts li { break-inside: avoid; }
   .sheet { overflow: visible; }
   caption span { max-width: none; }
+  figure img { min-width: 0 !important; }
   table { font-size: 8pt; }
   th, td { padding: .15rem .4rem; }
   thead { display: table-header-group; }
@@ -305,8 +309,8 @@ def _picture(part: Picture) -> str:
     data = base64.b64encode(stream.getvalue()).decode("ascii")
     width = round(part.figure.get_size_inches()[0] * SHOWN)
     return (
-        f'<figure style="max-width: {width}px"><img src="data:image/png;base64,{data}" '
-        f'alt="{html.escape(part.alt)}">'
+        f'<figure style="max-width: {width}px"><div><img src="data:image/png;base64,{data}" '
+        f'style="min-width: {min(width, LEAST_SHOWN)}px" alt="{html.escape(part.alt)}"></div>'
         f"<figcaption>{html.escape(part.caption)}</figcaption></figure>"
     )
 

@@ -38,7 +38,7 @@ FITS = {
     "outputs": (1, 2, 4, 8),
     "width": (8, 16, 32, 64, 128),
 }
-SHOWN = {"cpu": "CPU time (s)", "MiB": "Peak memory (MiB)"}
+SHOWN = {"cpu": "CPU time [s]", "MiB": "peak memory [MiB]"}
 TRANSLATED = (10_000, 100_000, 1_000_000, 10_000_000)
 
 
@@ -156,7 +156,7 @@ def draw(found: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
             axis, numbers = axes[row, column], [cost[what] for cost in costs.values()]
             axis.loglog(values, numbers, "o-", color="#0072b2", markersize=4)
             if len(costs) > 1:
-                text = f"last slope {slope(costs, what):.2f}"
+                text = f"last slope {slope(costs, what):.2f}".replace("-", "\N{MINUS SIGN}")
                 axis.text(0.05, 0.9, text, transform=axis.transAxes, fontsize=8)
             few = values[-1] < 1000  # numbers as they are, not powers of ten
             axis.xaxis.set_major_locator(FixedLocator(values) if few else LogLocator())

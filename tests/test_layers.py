@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import bayestrans
+
 PACKAGE = Path(__file__).resolve().parents[1] / "bayestrans"
 LEVELS = (
     "arguments toml ctrl_c sentinels spec pairs scale network student populations simulate galaxy "
@@ -130,3 +132,8 @@ def test_the_package_and_help_do_not_load_the_libraries():
         "assert all(getattr(bayestrans, name) is not None for name in bayestrans.__all__)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_citation_is_of_this_version():
+    text = (PACKAGE.parent / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {bayestrans.__version__}\n" in text
