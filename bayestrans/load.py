@@ -42,7 +42,9 @@ def from_tree(tree: xr.DataTree) -> Posterior:
     configuration = json.loads(tree.attrs["configuration"])
     groups = {name: store.arrays(node) for name, node in tree.children.items()}
     network = Network(**configuration["network"])
-    noise = Noise(**configuration["noise"])
+    # Before it could be chosen, a factor of the quoted errors was learned beside a scatter.
+    before = {"error_factor": configuration["noise"].get("scatter") is None}
+    noise = Noise(**before | configuration["noise"])
     _check_arrays(groups, spec)
     blocks = []
     for block in spec.blocks:

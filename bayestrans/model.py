@@ -37,24 +37,32 @@ class Noise:
     scatter : tuple of float, optional
         Intrinsic scatter of each output, in its unit, if it is known, and
         survey B's quoted errors with it. By default the scatter is learned as a
-        function of the inputs, and a factor of the quoted errors beside it.
+        function of the inputs.
     dof : float, optional
         Degrees of freedom of the Student-t; by default learned above 2.
         ``math.inf`` gives Gaussian noise.
     correlated : bool
         Learn the correlations between the outputs of one network.
+    error_factor : bool
+        Learn a factor of B's quoted errors, one for each output, beside the scatter. By
+        default they are taken as quoted: the factor takes for errors of B what is Gaussian in
+        the scatter, or goes with B's errors, and B's true values are then told too narrowly.
 
     Raises
     ------
     ValueError
-        For a scatter that is not positive or degrees of freedom below 2.
+        For a scatter that is not positive, degrees of freedom below 2, or a factor of errors
+        beside a known scatter.
     """
 
     scatter: tuple[float, ...] | None = None
     dof: float | None = None
     correlated: bool = True
+    error_factor: bool = False
 
     def __post_init__(self) -> None:
+        if self.error_factor and self.scatter is not None:
+            raise ValueError("error_factor is learned beside a scatter that is; leave one out")
         if self.scatter is not None:
             object.__setattr__(self, "scatter", tuple(float(s) for s in self.scatter))
             if not all(s > 0 and math.isfinite(s) for s in self.scatter):
@@ -126,6 +134,8 @@ class Shape(NamedTuple):
         The given degrees of freedom.
     correlated : bool
         The outputs' correlations are learned.
+    error_factor : bool
+        A factor of B's quoted errors is learned.
     kinds : Kinds or None
         If the stars fall into kinds by what they lack.
     """
@@ -135,6 +145,7 @@ class Shape(NamedTuple):
     fixed_scatter: bool
     dof: float | None
     correlated: bool
+    error_factor: bool = False
     kinds: Kinds | None = None
 
     @classmethod
@@ -143,7 +154,8 @@ class Shape(NamedTuple):
     ) -> Shape:
         """Return the shape of a block with ``n_outputs`` outputs."""
         correlated = noise.correlated and n_outputs > 1
-        return cls(network, n_outputs, noise.scatter is not None, noise.dof, correlated, kinds)
+        known = noise.scatter is not None
+        return cls(network, n_outputs, known, noise.dof, correlated, noise.error_factor, kinds)
 
 
 def model(data: Data, shape: Shape) -> None:
@@ -184,12 +196,13 @@ def _prior(shape: Shape, n_features: int) -> dict[str, jax.Array]:
         draw["amplitude"] = _sample("amplitude", dist.HalfNormal(1.0).expand([k]))
     if not shape.fixed_scatter:
         draw["log_scatter"] = _normal("log_scatter", (k,))
-        factor = dist.LogNormal(0.0, ERROR_FACTOR_SD).expand([k])
-        draw["error_factor"] = _sample("error_factor", factor)
         if weights:
             draw["scatter_amplitude"] = _sample(
                 "scatter_amplitude", dist.HalfNormal(1.0).expand([k])
             )
+    if shape.error_factor:
+        factor = dist.LogNormal(0.0, ERROR_FACTOR_SD).expand([k])
+        draw["error_factor"] = _sample("error_factor", factor)
     if shape.kinds:
         draw["kind_log_unit"] = _normal("kind_log_unit", (k, len(shape.kinds.lacks)))
     if shape.correlated:
@@ -259,7 +272,7 @@ def correlation(draw: Draw, shape: Shape) -> jax.Array:
 
 def error_factor(draw: Draw, shape: Shape) -> jax.Array:
     """Return what B's quoted errors (K,) are to be multiplied by, for one draw."""
-    return jnp.ones(shape.n_outputs) if shape.fixed_scatter else draw["error_factor"]
+    return draw["error_factor"] if shape.error_factor else jnp.ones(shape.n_outputs)
 
 
 def degrees_of_freedom(draw: Draw, shape: Shape) -> jax.Array | float:

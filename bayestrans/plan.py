@@ -128,6 +128,8 @@ class Plan:
     def __post_init__(self) -> None:
         if not self.surveys:
             raise PlanError("the plan has no survey; give at least one [survey.NAME]")
+        if not all(isinstance(one, Member) for one in self.surveys):
+            raise PlanError("surveys must be a tuple of Member; Plan.from_toml reads a file")
         names = [one.name for one in self.surveys]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:

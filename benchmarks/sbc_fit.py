@@ -17,7 +17,7 @@ import warnings
 from itertools import product
 
 import numpy as np
-from sbc import LEVELS, NETWORK, OUTPUTS, PLACES, PROB, SHAPE, STARS, line, simulated
+from sbc import LEVELS, NETWORK, NOISE, OUTPUTS, PLACES, PROB, SHAPE, STARS, line, simulated
 
 import bayestrans as bt
 from bayestrans.model import Data
@@ -66,8 +66,8 @@ def ranks(runs: int, seed: int, method: str, *, calibrate: bool) -> tuple[np.nda
     rng, x, found = np.random.default_rng(seed), CENTRE + SCALE * PLACES, []
     begun = time.perf_counter()
     for run, (data, truth) in enumerate(simulated(runs, seed)):
-        options = {"network": NETWORK, "method": METHODS[method], "progress": False}
-        posterior = bt.fit(pairs_of(data), seed=run, calibrate=calibrate, **options)
+        how = {"network": NETWORK, "method": METHODS[method], "noise": NOISE, "progress": False}
+        posterior = bt.fit(pairs_of(data), seed=run, calibrate=calibrate, **how)
         both = []
         for kind, true in zip(("mean", "true"), truths(truth, rng), strict=True):
             draws = posterior.predict(x, np.full_like(x, np.nan), kind=kind, seed=run)

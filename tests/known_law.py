@@ -74,7 +74,6 @@ def exact(train: bt.Pairs, *, widen: float = 1.0, dof: float = math.inf) -> bt.P
             "intercept": INTERCEPT[outputs],
             "slope": SLOPE[np.ix_(outputs, inputs)],
             "log_scatter": np.log(widen * SCATTER[outputs]),
-            "error_factor": np.ones(len(outputs)),
         }
         if len(outputs) > 1:
             law["corr_cholesky"] = np.linalg.cholesky(CORR[np.ix_(outputs, outputs)])

@@ -144,7 +144,6 @@ def model(first: str = "a", second: str = "base", own: float = 0.0, **changed) -
         "intercept": 1e-3 * rng.normal(size=(*lead, 3)),
         "slope": np.broadcast_to(scaled, (*lead, 3, 3)).copy(),
         "log_scatter": np.zeros((*lead, 3)),
-        "error_factor": np.ones((*lead, 3)),
         "corr_cholesky": np.broadcast_to(np.linalg.cholesky(corr), (*lead, 3, 3)).copy(),
     }
     made = bt.Posterior(

@@ -41,7 +41,6 @@ def simple(output: bt.Output) -> tuple[bt.Posterior, bt.Pairs]:
         "intercept": np.zeros((2, 10, 1), np.float32),
         "slope": np.tile(np.float32([1, 0]), (2, 10, 1, 1)),
         "log_scatter": np.zeros((2, 10, 1), np.float32),
-        "error_factor": np.ones((2, 10, 1), np.float32),
     }
     posterior = bt.Posterior(
         spec,

@@ -61,7 +61,6 @@ def model(
         "intercept": rng.normal(0, 0.02, (*lead, 2)) + shift,
         "slope": rng.normal(0, 0.02, (*lead, 2, 2)),
         "log_scatter": rng.normal(log_scatter, 0.02, (*lead, 2)),
-        "error_factor": np.ones((*lead, 2)),
     }
     draws = {name: values.astype(np.float32) for name, values in draws.items()}
     return bt.Posterior(

@@ -74,7 +74,7 @@ def test_drawn_correlations_follow_their_prior():
 
 
 def test_prior_draws_are_those_of_the_laws():
-    shape = Shape.of(bt.Network((3,)), bt.Noise(), 2)
+    shape = Shape.of(bt.Network((3,)), bt.Noise(error_factor=True), 2)
     drawn_sites = prior_draws(shape, 2, 4000, np.random.default_rng(8))
     sizes = site_shapes(shape, 2)
     assert {name: v.shape[1:] for name, v in drawn_sites.items()} == sizes

@@ -69,7 +69,6 @@ def drawn(train: bt.Pairs, chains: int = 4, draws: int = 250, **tuning: object) 
                 "intercept": rng.normal(0.0, 0.05, (chains, draws, 1)),
                 "slope": rng.normal(0.5, 0.05, (chains, draws, 1, 2)),
                 "log_scatter": rng.normal(0.0, 0.04, (chains, draws, 1)),
-                "error_factor": np.ones((chains, draws, 1)),
             },
             {"log_density": rng.normal(-50.0, 1.0, (chains, draws))},
             {**GOOD_TUNING, **tuning},

@@ -265,8 +265,10 @@ def test_an_output_that_one_survey_lacks_comes_from_the_others(few, models):
 def test_the_bases_errors_are_taken_as_quoted_whatever_the_models_made_of_them(few, models, caplog):
     only = {"base": few["base"], "a": few["a"][:0]}
     (block,) = models["a"].blocks
-    draws = {**block.draws, "error_factor": 1.5 * block.draws["error_factor"]}
-    wider = dataclasses.replace(models["a"], blocks=(block._replace(draws=draws),))
+    lead = block.draws["log_scatter"].shape
+    draws = {**block.draws, "error_factor": np.full(lead, 1.5, np.float32)}
+    noise = dataclasses.replace(models["a"].noise, error_factor=True)
+    wider = dataclasses.replace(models["a"], blocks=(block._replace(draws=draws),), noise=noise)
     with caplog.at_level("INFO", "bayestrans"):
         np.testing.assert_allclose(merge(only, {"a": wider})["teff_sd"], 20.0, rtol=1e-6)
     assert "base: quoted errors are taken times 1 (error_factor)" in caplog.text

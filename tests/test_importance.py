@@ -158,7 +158,6 @@ def lines(train: bt.Pairs, chains: int = 4, draws: int = 50, level: float = 0.0)
         "intercept": rng.normal(0.0, 0.3, (*lead, 2)),
         "slope": SLOPES + WIDTH * rng.normal(size=(*lead, 2, 4)),
         "log_scatter": np.full((*lead, 2), np.log([1.2, 0.5])),
-        "error_factor": np.ones((*lead, 2)),
     }
     density = Gaps.learn(scaler, train).density
     covariance = np.eye(6)
@@ -338,7 +337,6 @@ def wide_model(count: int) -> bt.Posterior:
         "intercept": np.zeros((1, 2, 1), np.float32),
         "slope": np.ones((1, 2, 1, count), np.float32),
         "log_scatter": np.zeros((1, 2, 1), np.float32),
-        "error_factor": np.ones((1, 2, 1), np.float32),
     }
     density = Density(
         np.ones(1), np.zeros((1, count + 1)), np.eye(count + 1)[None], np.zeros((1, count), int)

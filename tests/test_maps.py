@@ -40,7 +40,6 @@ def model(count: int) -> bt.Posterior:
         "intercept": np.zeros((1, count, 1)),
         "slope": np.zeros((1, count, 1, 1)),
         "log_scatter": np.full((1, count, 1), np.log(SCATTER)),
-        "error_factor": np.ones((1, count, 1)),
     }
     return bt.Posterior(
         SPEC,

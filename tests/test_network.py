@@ -101,7 +101,6 @@ def test_a_linear_network_has_no_weights():
         "intercept",
         "slope",
         "log_scatter",
-        "error_factor",
         "corr_cholesky",
         "dof_above_2",
     }
@@ -130,6 +129,11 @@ def test_an_impossible_scatter_is_refused(scatter):
 def test_noise_without_a_variance_is_refused(dof):
     with pytest.raises(ValueError, match="must exceed 2"):
         Noise(dof=dof)
+
+
+def test_a_factor_of_errors_beside_a_known_scatter_is_refused():
+    with pytest.raises(ValueError, match="leave one out"):
+        Noise(scatter=(1.0,), error_factor=True)
 
 
 K = 2
@@ -240,6 +244,7 @@ KINDS = Kinds(((True,), (False,)), ((0.7,), (0.0,)))
 SHAPES = {
     "all learned": Shape.of(Network((4, 4, 2)), Noise(), K),
     "linear": Shape.of(Network(()), Noise(), K),
+    "factor of errors": Shape.of(Network((4, 4, 2)), Noise(error_factor=True), K),
     "known noise": Shape.of(Network((4, 4, 2)), Noise(scatter=(0.4, 0.9), dof=math.inf), K),
     "uncorrelated": Shape.of(Network(()), Noise(dof=5.0, correlated=False), K),
     "two kinds": Shape.of(Network((4, 4, 2)), Noise(), K, kinds=KINDS),
@@ -295,7 +300,6 @@ def test_site_shapes_are_what_the_likelihood_needs():
         "weight_out": (4, 2),
         "amplitude": (2,),
         "log_scatter": (2,),
-        "error_factor": (2,),
         "scatter_amplitude": (2,),
         "corr_cholesky": (2, 2),
         "dof_above_2": (),
@@ -304,7 +308,8 @@ def test_site_shapes_are_what_the_likelihood_needs():
 
 def test_what_is_given_is_not_learned():
     found = site_shapes(SHAPES["known noise"], F)
-    assert not {"log_scatter", "error_factor", "scatter_amplitude", "dof_above_2"} & set(found)
+    assert not {"log_scatter", "scatter_amplitude", "dof_above_2"} & set(found)
+    assert site_shapes(SHAPES["factor of errors"], F)["error_factor"] == (K,)
     assert found["weight_out"] == (2, 2)  # no head for the scatter
     assert "corr_cholesky" not in site_shapes(SHAPES["uncorrelated"], F)
     assert "corr_cholesky" not in site_shapes(Shape.of(Network(()), Noise(), 1), F)

@@ -1,0 +1,48 @@
+"""Benchmarks of the sampling run: what they print for a run or two, not what it amounts to."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+def printed(name: str, *arguments: str) -> str:
+    command = [sys.executable, str(BENCHMARKS / name), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def shares(told: str, kind: str) -> list[float]:
+    """Return the shares of true values within intervals, which grow with the level."""
+    (line,) = re.findall(rf"^\s*{kind}[^\d]*(.*?)\d+ of \d+$", told, re.MULTILINE)
+    return [float(number) for number in line.split()]
+
+
+@pytest.mark.slow
+def test_calibration_by_simulation_ranks_functions_and_stars():
+    told = printed("sbc_fit.py", "--runs", "2", "--methods", "SVI", "--calibrated", "no")
+    assert "2 fits of 150 stars" in told
+    for kind in ("function, dense", "function, beyond", "new star, dense", "new star, beyond"):
+        found = shares(told, kind)
+        assert len(found) == 4
+        assert sorted(found) == found
+        assert 0 <= found[0] <= found[-1] <= 100
+
+
+@pytest.mark.slow
+def test_calibration_by_simulation_of_a_sampler_keeps_its_ranks(tmp_path):
+    told = printed("sbc.py", "--runs", "2", "--methods", "SVI", "--keep", str(tmp_path / "r.npz"))
+    assert "2 runs of 150 stars" in told
+    assert len(shares(told, "all")) == 4
+    with np.load(tmp_path / "r.npz") as kept:
+        assert list(kept) == ["SVI"]
+        assert len(kept["SVI"]) == 2
+        assert ((kept["SVI"] >= 0) & (kept["SVI"] <= 1)).all()
