@@ -150,7 +150,7 @@ def test_the_command_takes_a_share_and_strict_before_its_arguments(calibrated, t
     assert cli.main(["translate", "--max-outside", "0.4", *rest]) == 2
     assert "more than the 40 % that strict allows" in capsys.readouterr().err
     assert cli.main(["translate", "--max-outside", "0.5", *rest, "--chunk-size", "0"]) == 2
-    assert "chunk_size is 0; it must be at least 1" in capsys.readouterr().err
+    assert "chunk_size is 0; give a whole number of at least 1" in capsys.readouterr().err
     assert cli.main(["translate", "--max-outside", "0.5", *rest, "--chunk-size", "1"]) == 0
 
 
