@@ -258,7 +258,9 @@ def _summary(verdicts: Sequence[Verdict]) -> str:
     counts = {grade: sum(v.grade == grade for v in verdicts) for grade in GRADES}
     if counts["warning"]:
         them = "it" if counts["warning"] == 1 else "them"
-        said = f"{_counted(counts['warning'], 'warning')}: deal with {them} before using the model."
+        said = (
+            f"{_counted(counts['warning'], 'warning')}: deal with {them} before using this model."
+        )
     else:
         said = "No warnings."
     if counts["caution"]:
