@@ -9,12 +9,12 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from . import __version__
 from .ctrl_c import ctrl_c
+from .toml import nearest
 
 #: Where each command is, and which of its options are files or folders to read.
 COMMANDS = {
@@ -108,9 +108,8 @@ def _check_exists(given: str | None) -> None:
         return
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{given} does not exist, nor does its folder; check the path")
-    near = get_close_matches(path.name, [other.name for other in path.parent.iterdir()], n=1)
-    hint = f"did you mean {path.with_name(near[0])}?" if near else "check the path"
-    raise FileNotFoundError(f"{given} does not exist; {hint}")
+    beside = nearest(path.name, [other.name for other in path.parent.iterdir()])
+    raise FileNotFoundError(f"{given} does not exist{beside}; check the path")
 
 
 def _parser() -> argparse.ArgumentParser:

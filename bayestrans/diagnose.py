@@ -170,9 +170,9 @@ def _sampling_lines(name: str, block: BlockDiagnosis) -> list[str]:
         "sampler": ", ".join(tuning),
     }
     head = f"{name}: {'see the warnings' if block.faults else 'good'}"
-    # Of one chain, or of a few draws, most of this cannot be told.
-    told = {title: text for title, text in rows.items() if text and "nan" not in text}
-    return [head, *(f"  {title:24s} {text}" for title, text in told.items())]
+    if any(fault.kind == "unproven" for fault in block.faults):  # chains or draws too few to tell
+        rows = {title: text for title, text in rows.items() if "nan" not in text}
+    return [head, *(f"  {title:24s} {text}" for title, text in rows.items() if text)]
 
 
 def _pit_words(pit: Pit) -> str:

@@ -156,7 +156,8 @@ def draw(found: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
             axis, numbers = axes[row, column], [cost[what] for cost in costs.values()]
             axis.loglog(values, numbers, "o-", color="#0072b2", markersize=4)
             if len(costs) > 1:
-                text = f"last slope {slope(costs, what):.2f}".replace("-", "\N{MINUS SIGN}")
+                steep = round(slope(costs, what), 2) + 0.0  # no minus before nothing
+                text = f"last slope {steep:.2f}".replace("-", "\N{MINUS SIGN}")
                 axis.text(0.05, 0.9, text, transform=axis.transAxes, fontsize=8)
             few = values[-1] < 1000  # numbers as they are, not powers of ten
             axis.xaxis.set_major_locator(FixedLocator(values) if few else LogLocator())
