@@ -71,7 +71,8 @@ def decimals(spread: float) -> int:
 
 def signed(value: float, digits: int) -> str:
     """Return a number with its sign, which is a minus and not a hyphen."""
-    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    rounded = round(value, digits) + 0.0  # no minus before nothing
+    return f"{rounded:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def frame(axis: Axes) -> None:
