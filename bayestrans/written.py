@@ -69,7 +69,6 @@ class Settings(NamedTuple):
     def check(self) -> None:
         """Raise ValueError for a setting that makes no sense."""
         check_count("seed", self.seed, 0)
-        check_count("draws", self.draws, 0)
         check_count("chunk_size", self.rows, 1)
         if not isinstance(self.strict, bool) and not 0.0 <= self.strict < 1.0:
             raise ValueError(f"strict is {self.strict}; give True, False, or a share such as 0.05")
