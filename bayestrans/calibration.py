@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from . import student
+from .programs import compiled
 
 Floats = NDArray[np.float64]
 
@@ -244,14 +245,14 @@ def _log_density(parameters: jax.Array, stars: HeldOut) -> jax.Array:
     return jax.scipy.special.logsumexp(density, axis=0) - jnp.log(len(density))
 
 
-@jax.jit
+@compiled
 @jax.value_and_grad
 def _objective(parameters: jax.Array, stars: HeldOut, weight: jax.Array, prior: float) -> jax.Array:
     penalty = 0.5 * jnp.sum((parameters[:2] / prior) ** 2) + jnp.sum(RATES * parameters[2:])
     return penalty - (weight * _log_density(parameters, stars)).sum()
 
 
-@jax.jit
+@compiled
 def _compare(parameters: jax.Array, stars: HeldOut) -> tuple[jax.Array, jax.Array]:
     t, _ = _standardised(parameters, stars)
     pit = student.cumulative(t, stars.dof).mean(axis=0)

@@ -10,6 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from .programs import compiled
+
 
 class PerChain:
     """A function of one chain, applied to all of them.
@@ -41,7 +43,7 @@ class PerChain:
             return self._batch(states, shared, n_chains, done)
         split = [jax.tree.map(lambda leaf, i=i: leaf[i], states) for i in range(n_chains)]
         if self._compiled is None:
-            self._compiled = jax.jit(self._function).lower(split[0], shared).compile()
+            self._compiled = compiled(self._function).lower(split[0], shared).compile()
         results: dict[int, Any] = {}
         pool = ThreadPoolExecutor(max_workers=min(n_chains, os.cpu_count() or 1))
         try:
@@ -60,7 +62,7 @@ class PerChain:
 
     def _batch(self, states: Any, shared: Any, n_chains: int, done: Callable[[], Any]) -> Any:
         if self._batched is None:
-            self._batched = jax.jit(jax.vmap(self._function, (0, None)))
+            self._batched = compiled(jax.vmap(self._function, (0, None)))
         result = jax.block_until_ready(self._batched(states, shared))
         for _ in range(n_chains):
             done()

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from scipy import special
 from scipy.cluster import vq
 
+from .programs import compiled
+
 Floats = NDArray[np.float64]
 
 #: Numbers of components that are tried; the Bayesian information criterion chooses.
@@ -190,7 +192,7 @@ def _expect(z: Floats, density: Density) -> tuple[Floats, Floats, Floats, Floats
     return share, filled, scatter, total[:, 0]
 
 
-@partial(jax.jit, static_argnames="count")
+@partial(compiled, static_argnames="count")
 def _draws(
     z: jax.Array,
     words: jax.Array,

@@ -23,6 +23,7 @@ from .neighbours import NEIGHBOURS, Neighbours
 from .network import Network
 from .pairs import Pairs, PairsError
 from .posterior import BlockDraws, Posterior
+from .programs import compiled
 from .sample import Method, SamplingWarning
 from .scale import Scaler
 from .spec import Block
@@ -156,7 +157,7 @@ def _fit_block(
         )
     flat = run.positions.reshape(-1, target.dim)
     lead = run.positions.shape[:2]
-    draws = jax.jit(jax.vmap(target.constrain))(flat)
+    draws = compiled(jax.vmap(target.constrain))(flat)
     named = {
         name: np.asarray(value).reshape(*lead, *value.shape[1:]) for name, value in draws.items()
     }

@@ -145,11 +145,13 @@ class MCLMC:
         for number, thin in enumerate(thins, start=1):
             round_begun = time.perf_counter()
             chains, positions, energy = self._round(piece, target, chains, thin, number, **options)
-            rhat = function_rhat(target, positions)
+            last = number == len(thins)
+            # Rounds of a given number of steps do not ask whether the chains agree.
+            rhat = function_rhat(target, positions) if last or not self.steps else math.inf
             excess = robust_variance(energy) / (target.dim * self.energy_variance)
             now = time.perf_counter()
             planned = now - begun + 2.0 * (now - round_begun)
-            ended = self._ended(rhat, excess, number == len(thins), planned)
+            ended = self._ended(rhat, excess, last, planned)
             if ended:
                 break
             chains, ceiling = _corrected(chains, excess, ceiling)

@@ -15,6 +15,7 @@ from .model import degrees_of_freedom
 from .pairs import Pairs
 from .posterior import Posterior
 from .predictive import Mixture, replicate
+from .programs import compiled
 
 Floats = NDArray[np.float64]
 
@@ -66,7 +67,11 @@ def compare(posterior: Posterior, pairs: Pairs) -> Comparison:
         joint, table = np.zeros(len(pairs)), None
         for rows, mixture in posterior.mixtures(block, pairs.x, pairs.x_err):
             values, errors = (jnp.asarray(a[np.ix_(rows, outputs)].T) for a in (delta, err))
-            table = _tabulate(mixture.dof) if table is None else table
+            table = (
+                jnp.asarray(student.tabulate(np.asarray(mixture.dof, np.float64)))
+                if table is None
+                else table
+            )
             joint[rows], below, centre = _compare(mixture, table, values, errors)
             pit[rows[:, None], outputs], mean[rows[:, None], outputs] = below.T, centre.T
         log_density += joint
@@ -134,19 +139,12 @@ def _scaled(posterior: Posterior, pairs: Pairs) -> tuple[Floats, Floats]:
     return delta, posterior.scaler.noise(pairs.y_err)
 
 
-def _tabulate(dof: jax.Array) -> jax.Array:
-    """Return the table of `student.from_table`, which is that of all stars."""
-    knots = np.linspace(-student.TABLE_REACH, student.TABLE_REACH, student.TABLE_STEPS + 1)
-    # SciPy's: the one in JAX takes longer to compile than this to run.
-    return jnp.asarray(special.stdtr(np.asarray(dof, dtype=np.float64)[:, None], np.sinh(knots)))
-
-
 def _density(draw: Mixture, delta: jax.Array, err: jax.Array) -> jax.Array:
     noise = draw.error_factor[:, None] * err
     return student.log_density(delta - draw.location, draw.scale, draw.corr, noise, draw.dof)
 
 
-@jax.jit
+@compiled
 def _compare(
     mixture: Mixture, table: jax.Array, delta: jax.Array, err: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -164,7 +162,7 @@ def _compare(
     return log_mean, below.mean(axis=0), mixture.location.mean(axis=0)
 
 
-@jax.jit
+@compiled
 def _densities(mixture: Mixture, delta: jax.Array, err: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return log densities of each draw: of stars (S, N), and of their outputs alone (S, K, N)."""
     alone = jnp.where(jnp.eye(len(delta), dtype=bool)[:, :, None], delta, jnp.nan)

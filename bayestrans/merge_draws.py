@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from .combine import Combination
 from .merge import Answered, Rows
+from .programs import compiled
 
 Floats = NDArray[np.float64]
 Draws = NDArray[np.float32]
@@ -53,7 +54,7 @@ def measured_draws(one: Answered, count: int, seed: int) -> Draws:
     return (one.mean[..., None] + one.sd[..., None] * noise).astype(np.float32)
 
 
-@partial(jax.jit, static_argnames=("wide", "count"))
+@partial(compiled, static_argnames=("wide", "count"))
 def _normals(words: jax.Array, base: jax.Array, wide: int, count: int) -> jax.Array:
     def row(words: jax.Array) -> jax.Array:
         key = jax.random.fold_in(jax.random.fold_in(base, words[0]), words[1])

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from . import student
 from .predictive import Mixture
+from .programs import compiled
 
 #: Probabilities of the quantiles in a catalogue.
 QUANTILES = {"p16": 0.16, "p50": 0.50, "p84": 0.84}
@@ -34,7 +35,7 @@ class Summary(NamedTuple):
     corr: Any
 
 
-@jax.jit
+@compiled
 def moments(mixture: Mixture, table: jax.Array) -> Summary:
     """Summarise the mixture of Student-t's in closed form: no noise is drawn.
 

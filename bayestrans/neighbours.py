@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from .bundles import BUNDLE, bundled, unbundled
+from .programs import compiled
 
 Floats = NDArray[np.float64]
 
@@ -206,7 +207,7 @@ def _rough_spacing(points: Floats) -> float:
     return max(float(np.median(near)), 1e-6)
 
 
-@jax.jit
+@compiled
 def _reaches(kernel: _Kernel, z: jax.Array) -> jax.Array:
     """Return the reach (G, n) of groups of stars at ``z`` (G, D, n), one after the other."""
     return jax.lax.map(partial(_group_reach, kernel), z)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .calibration import applied
 from .model import Shape, correlation, degrees_of_freedom, error_factor, location_and_scale
+from .programs import compiled
 
 #: Added to the diagonal of a correlation matrix: in single precision that of outputs whose
 #: scatter is all but the same has no Cholesky factor, and NaN would be drawn for every star.
@@ -41,7 +42,7 @@ class Mixture(NamedTuple):
     error_factor: jax.Array
 
 
-@partial(jax.jit, static_argnames="shape")
+@partial(compiled, static_argnames="shape")
 def mixture(
     draws: Mapping[str, jax.Array], z: jax.Array, scatter: jax.Array, shape: Shape
 ) -> Mixture:
@@ -49,7 +50,7 @@ def mixture(
     return jax.lax.map(lambda draw: _one(draw, z, scatter, shape), dict(draws))
 
 
-@partial(jax.jit, static_argnames="shape")
+@partial(compiled, static_argnames="shape")
 def mixture_of_each(
     draws: Mapping[str, jax.Array], z: jax.Array, scatter: jax.Array, shape: Shape
 ) -> Mixture:
@@ -63,7 +64,7 @@ def _one(draw: Mapping[str, jax.Array], z: jax.Array, scatter: jax.Array, shape:
     return Mixture(location, scale, correlation(draw, shape), dof, error_factor(draw, shape))
 
 
-@jax.jit
+@compiled
 def calibrated(
     mixture: Mixture, linear: jax.Array, share: jax.Array, stretch: jax.Array
 ) -> Mixture:
@@ -72,7 +73,7 @@ def calibrated(
     return mixture._replace(location=location, scale=scale)
 
 
-@jax.jit
+@compiled
 def draw_noise(mixture: Mixture, err: jax.Array, keys: jax.Array, base: jax.Array) -> jax.Array:
     """Add Student-t noise with scale D R D + diag((f e)^2): the same law as the likelihood's."""
     n_draws, n_outputs, _ = mixture.location.shape

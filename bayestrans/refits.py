@@ -20,6 +20,7 @@ from .neighbours import Neighbours
 from .network import Network
 from .pairs import Pairs
 from .predictive import Mixture, mixture
+from .programs import compiled
 from .regions import Region
 from .sample import Method
 from .spec import Block
@@ -92,7 +93,7 @@ class Refits:
         rows = some.z.shape[1]
         probes = np.unique(np.linspace(0, rows - 1, min(50, rows)).astype(int))
         target = build_target(some, network, noise, probes, gaps.kinds(block))
-        constrain = jax.jit(jax.vmap(target.constrain))
+        constrain = compiled(jax.vmap(target.constrain))
         rest = (gaps, block, network, noise, method, target, constrain)
         return cls(pairs, points, data, size, *rest)
 

@@ -16,6 +16,7 @@ from numpyro.infer import NUTS as NumpyroNUTS
 from tqdm import tqdm
 
 from .chains import PerChain
+from .programs import compiled
 from .target import Target
 
 #: Learning rate of the warm start, decayed to a fiftieth of itself by a cosine.
@@ -102,7 +103,7 @@ def _descent(log_density: Callable[..., jax.Array], steps: int) -> PerChain:
 
 @lru_cache(maxsize=PROGRAMS)
 def _over_draws(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-    return jax.jit(lambda chain, data: jax.lax.map(lambda p: function(p, data), chain))
+    return compiled(lambda chain, data: jax.lax.map(lambda p: function(p, data), chain))
 
 
 def over_draws(
@@ -213,7 +214,7 @@ class SVI:
             update, state = adam.update(gradient, state)
             return (optax.apply_updates(guide, update), state, data), loss
 
-        run = jax.jit(lambda carry, keys: jax.lax.scan(step, carry, keys))
+        run = compiled(lambda carry, keys: jax.lax.scan(step, carry, keys))
         guide = (mode, jnp.full_like(mode, -4.0))
         carry, losses = (guide, adam.init(guide), target.data), jnp.zeros(1)
         with progress_bar(f"{label}: SVI", self.steps, "step", progress=progress) as bar:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .model import Shape, location_and_scale
 from .posterior import CHUNK, BlockDraws, Posterior, groups
+from .programs import compiled
 
 Floats = NDArray[np.float64]
 
@@ -98,7 +99,7 @@ class Slopes(NamedTuple):
     star_square: Floats
 
 
-@partial(jax.jit, static_argnames="shape")
+@partial(compiled, static_argnames="shape")
 def _values(
     draws: dict[str, jax.Array],
     scatter: jax.Array,
@@ -116,7 +117,7 @@ def _values(
     return jax.lax.map(one, draws)
 
 
-@partial(jax.jit, static_argnames="shape")
+@partial(compiled, static_argnames="shape")
 def _slopes(
     draws: dict[str, jax.Array],
     scatter: jax.Array,

@@ -21,6 +21,7 @@ from . import student
 from .bundles import BUNDLE, bundled, unbundled
 from .model import Shape, location_and_scale
 from .moments import QUANTILES, Summary
+from .programs import compiled
 
 Floats = NDArray[np.float64]
 
@@ -123,7 +124,7 @@ def exhausted(error: Exception) -> bool:
     return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
 
 
-@partial(jax.jit, static_argnames="shape")
+@partial(compiled, static_argnames="shape")
 def _summarise(
     part: Chosen,
     scatter: jax.Array,

@@ -17,6 +17,7 @@ from .gaps import Gaps
 from .model import Data, Kinds, Noise, Shape, location_and_scale, model
 from .network import Network
 from .pairs import Pairs
+from .programs import compiled
 from .scale import Scaler
 from .spec import Block
 
@@ -138,6 +139,7 @@ def _functions(arrays: tuple[Any, ...], shape: Shape, probes: tuple[int, ...]) -
     )
     flat, unravel = ravel_pytree({name: np.zeros(t.shape, t.dtype) for name, t in template.items()})
 
+    @compiled  # within other programs too, so that the model is traced once for all of them
     def log_density(position: jax.Array, data: Data) -> jax.Array:
         return -potential_energy(model, (data, shape), {}, unravel(position))
 

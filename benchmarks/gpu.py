@@ -2,7 +2,8 @@
 
 ``python benchmarks/gpu.py [--stars 14000] [--catalogue 1000000]`` fits the simulated stars
 and translates a catalogue on each of the platforms that JAX finds, in processes of their own,
-and prints seconds and ratios. Without an accelerator it says so and measures nothing.
+and prints seconds and ratios, and by how much the two translations of one model differ.
+Without an accelerator it says so and measures nothing.
 """
 
 from __future__ import annotations
@@ -18,62 +19,87 @@ import time
 from pathlib import Path
 
 import jax
+import numpy as np
 from astropy.table import Table
 
 import bayestrans as bt
 
-STEPS = 4000
+STEPS = 2000
 
 
-def measure(stars: int, catalogue: int) -> dict[str, float]:
-    """Return seconds of a fit and of a translation, each after one that compiles its programs."""
-    pairs = bt.simulate(stars, catalogue, seed=1)
-    method = bt.MCLMC(steps=STEPS, max_steps=STEPS)
-    seconds = {}
+def measure(options: argparse.Namespace) -> dict[str, float]:
+    """Return seconds of a fit and of translations, after others that compile their programs.
+
+    The first process leaves its model for the other to translate with, and each its answers.
+    """
+    pairs = bt.simulate(options.stars, options.catalogue, seed=1)
+    method = bt.MCLMC(steps=options.steps, max_steps=max(options.steps, 1000))
+    seconds, model = {}, options.folder / "model.nc"
     for name in ("fit, with compilation", "fit"):
         begun = time.perf_counter()
         posterior = bt.fit(pairs.pairs, method=method, calibrate=False, seed=1, progress=False)
         seconds[name] = time.perf_counter() - begun
+        told = {b.block.name: b.tuning["energy_variance"] for b in posterior.blocks}
+        print(
+            f"{jax.default_backend()}: {name} {seconds[name]:.1f} s, energy variance {told}",
+            flush=True,
+        )
+    if not model.exists():
+        posterior.save(model)
+    posterior = bt.load(model)
     table = Table(pairs.catalogue)
-    bt.translate(posterior, table[:100_000], progress=False)
-    begun = time.perf_counter()
-    bt.translate(posterior, table, progress=False)
-    seconds["translate"] = time.perf_counter() - begun
+    for name, rows in (
+        ("translate a tenth, with compilation", len(table) // 10),
+        ("translate", -1),
+    ):
+        begun = time.perf_counter()
+        answer = bt.translate(posterior, table[:rows], progress=False)
+        seconds[name] = time.perf_counter() - begun
+        print(f"{jax.default_backend()}: {name} {seconds[name]:.1f} s", flush=True)
+    ends = ("_mean", "_sd", "_p16", "_p84")
+    written = {name: np.asarray(answer[name]) for name in answer.colnames if name.endswith(ends)}
+    np.savez(options.folder / f"{jax.default_backend()}.npz", **written)
     return seconds
 
 
-def in_process(which: str, stars: int, catalogue: int) -> dict[str, float]:
-    """Measure on one platform, in a process that has only that."""
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "seconds.json"
-        sizes = ["--stars", str(stars), "--catalogue", str(catalogue)]
-        command = [sys.executable, __file__, *sizes, "--measure", str(out)]
-        subprocess.run(command, check=True, env={**os.environ, "JAX_PLATFORMS": which})
-        return json.loads(out.read_text())
+def in_process(options: argparse.Namespace, **environment: str) -> dict[str, float]:
+    """Measure in a process of its own, on the platform that the environment names."""
+    sizes = ["--stars", options.stars, "--catalogue", options.catalogue, "--steps", options.steps]
+    command = [sys.executable, __file__, *map(str, sizes), "--folder", str(options.folder)]
+    subprocess.run(command, check=True, env={**os.environ, **environment})
+    return json.loads((options.folder / "seconds.json").read_text())
+
+
+def differ(folder: Path) -> None:
+    """Print by how much two platforms' answers differ, in the spread of each star."""
+    one, other = (np.load(path) for path in sorted(folder.glob("*.npz")))
+    print("\nlargest difference of a summary, in the star's own sd:")
+    for name in one.files:
+        spread = one[f"{name.rpartition('_')[0]}_sd"]
+        print(f"  {name:12s}{np.nanmax(np.abs(one[name] - other[name]) / spread):10.1e}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stars", type=int, default=14_000)
     parser.add_argument("--catalogue", type=int, default=1_000_000)
-    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.measure:
-        Path(options.measure).write_text(json.dumps(measure(options.stars, options.catalogue)))
+    if options.folder:
+        (options.folder / "seconds.json").write_text(json.dumps(measure(options)))
         return
     device = jax.devices()[0]
     if device.platform == "cpu":
         print("JAX finds no accelerator on this machine: nothing was measured")
         return
-    print(f"{device.device_kind} against {os.cpu_count()} cores ({platform.machine()}), seconds")
-    found = {
-        which: in_process(which, options.stars, options.catalogue)
-        for which in (jax.default_backend(), "cpu")
-    }
-    fast, slow = found.values()
+    with tempfile.TemporaryDirectory() as folder:
+        options.folder = Path(folder)
+        fast, slow = in_process(options), in_process(options, JAX_PLATFORMS="cpu")
+        differ(options.folder)
+    print(f"\n{device.device_kind} against {os.cpu_count()} cores ({platform.machine()}), seconds")
     for name, seconds in fast.items():
-        ratio = slow[name] / seconds
-        print(f"{name:24s}{seconds:9.1f}{slow[name]:9.1f}   ratio {ratio:.1f}")
+        print(f"{name:40s}{seconds:9.1f}{slow[name]:9.1f}   ratio {slow[name] / seconds:.1f}")
 
 
 if __name__ == "__main__":

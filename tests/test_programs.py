@@ -1,0 +1,39 @@
+"""Compiled programs ask every device for products in full precision."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bayestrans.programs import compiled
+
+
+def product(left: jax.Array, right: jax.Array, *, turned: bool = False) -> jax.Array:
+    return left @ (right.T if turned else right)
+
+
+def test_products_are_asked_for_in_full_precision():
+    square = jnp.eye(3)
+    told = compiled(product).lower(square, square).as_text()
+    assert told.count("precision = [HIGHEST, HIGHEST]") == 1
+    assert "HIGHEST" not in jax.jit(product).lower(square, square).as_text()
+
+
+def test_gradients_too_and_the_users_own_programs_are_left_alone():
+    slope = compiled(jax.grad(lambda a, b: product(a, b).sum()))
+    square = jnp.eye(3)
+    before = jax.config.jax_default_matmul_precision
+    told = slope.lower(square, square).as_text()
+    assert told.count("dot_general") == told.count("precision = [HIGHEST, HIGHEST]") > 0
+    assert jax.config.jax_default_matmul_precision == before
+
+
+def test_options_are_those_of_jit_and_products_agree_with_double_precision():
+    rng = np.random.default_rng(0)
+    left, right = (rng.normal(size=(64, 64)) for _ in range(2))
+    found = compiled(product, static_argnames="turned")(
+        jnp.asarray(left, jnp.float32), jnp.asarray(right, jnp.float32), turned=True
+    )
+    expected = left @ right.T
+    assert np.linalg.norm(found - expected) < 1e-6 * np.linalg.norm(expected)
