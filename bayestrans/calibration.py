@@ -241,7 +241,7 @@ def _standardised(parameters: jax.Array, stars: HeldOut) -> tuple[jax.Array, jax
 
 def _log_density(parameters: jax.Array, stars: HeldOut) -> jax.Array:
     t, total = _standardised(parameters, stars)
-    density = student.log_kernel(t**2, 1, stars.dof) - jnp.log(total)
+    density = student.log_kernel(t**2, 1, stars.dof, 1) - jnp.log(total)
     return jax.scipy.special.logsumexp(density, axis=0) - jnp.log(len(density))
 
 

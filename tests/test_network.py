@@ -23,6 +23,7 @@ from bayestrans.model import (
     site_shapes,
 )
 from bayestrans.network import Network
+from bayestrans.programs import compiled
 
 FUNCTIONS = {
     "tanh": np.tanh,
@@ -56,9 +57,9 @@ def test_the_network_is_the_formula(activation):
     network = Network((4, 4, 2), activation)
     weights = draw_weights(network.shapes(F, 5))
     z = np.random.default_rng(1).normal(size=(F, N))
-    found = network(as_jax(weights), jnp.asarray(z))
+    found = compiled(network)(as_jax(weights), jnp.asarray(z))
     np.testing.assert_allclose(
-        found, forward(weights, z, FUNCTIONS[activation]), rtol=1e-5, atol=3e-6
+        found, forward(weights, z, FUNCTIONS[activation]), rtol=2e-5, atol=1e-5
     )
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 
 from bayestrans import student
 
@@ -72,8 +72,19 @@ def test_traced_degrees_of_freedom_give_the_same(dof):
 def test_many_degrees_of_freedom_approach_the_gaussian():
     residual, scale, err, corr = case(2)
     expected = reference(residual, scale, err, corr, math.inf)
-    # Logarithms of gamma functions of 4e4, in single precision.
-    np.testing.assert_allclose(density(residual, scale, err, corr, 1e4), expected, atol=1e-2)
+    np.testing.assert_allclose(density(residual, scale, err, corr, 1e6), expected, atol=1e-4)
+
+
+def test_ratios_of_gamma_functions_are_scipys():
+    x = np.concatenate([np.linspace(0.5, 4.0, 50), np.logspace(0.7, 5, 50)])
+    with jax.enable_x64(True):
+        found = student._log_gamma_ratios(jnp.asarray(x), 6)
+    for m, ratio in enumerate(found, start=1):
+        expected = special.gammaln(x + 0.5 * m) - special.gammaln(x)
+        np.testing.assert_allclose(ratio, expected, rtol=1e-9, atol=5e-9)
+    # Single precision keeps its digits where x is large.
+    single = np.asarray(student._log_gamma_ratios(jnp.float32(1e6), 3))
+    np.testing.assert_allclose(single, [0.5 * m * np.log(1e6) for m in (1, 2, 3)], rtol=3e-7)
 
 
 @pytest.mark.parametrize("dof", [2.5, math.inf])

@@ -16,11 +16,13 @@ from bayestrans.model import Shape, location_and_scale, site_shapes
 from bayestrans.moments import Summary, moments
 from bayestrans.network import Network
 from bayestrans.predictive import Mixture, mixture
+from bayestrans.programs import compiled
 from bayestrans.student import from_polynomial, polynomial
 from bayestrans.summary import (
     BUNDLE,
     CACHED,
     chosen,
+    room,
     summarise,
 )
 from bayestrans.thin import COUNTS, TOLERANCE, _herded, fewest
@@ -150,7 +152,8 @@ def test_location_of_one_draw_is_the_models():
     nothing = (np.zeros((10, K)), np.ones((10, K)), np.ones((10, K)))
     found, _ = summarise(chosen(draws, np.arange(1), shape), z, jnp.ones(K), nothing, shape)
     one = {n: jnp.asarray(v[0]) for n, v in draws.items()}
-    location, _ = location_and_scale(one, jnp.asarray(z.T), jnp.ones(K), shape)
+    of_one = compiled(location_and_scale, static_argnums=3)
+    location, _ = of_one(one, jnp.asarray(z.T), jnp.ones(K), shape)
     np.testing.assert_allclose(found.mean, location, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(found.sd_model, 0.0, atol=1e-6)
 
@@ -172,19 +175,19 @@ def test_a_device_without_room_gets_fewer_stars_at_a_time(posterior, split, monk
     _, test = split
     inputs = Inputs(test.x, test.x_err, Table({"id": test.ids}))
     want = Answers(posterior).table(inputs)
-    real, asked = engine.summarise, []
+    real, asked, all_at_once = engine.summarise, [], room()
 
     def small(*arguments):
         asked.append(arguments[-1])
-        if asked[-1] > CACHED // 4:
+        if asked[-1] > all_at_once // 4:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
         return real(*arguments)
 
     monkeypatch.setattr(engine, "summarise", small)
     found = Answers(posterior).table(inputs)
-    assert asked[:3] == [CACHED, CACHED // 2, CACHED // 4]
-    assert set(asked[3:]) == {CACHED // 4}  # what was learned is kept
-    assert f"going on with {CACHED // 4}" in caplog.text
+    assert asked[:3] == [all_at_once, all_at_once // 2, all_at_once // 4]
+    assert set(asked[3:]) == {all_at_once // 4}  # what was learned is kept
+    assert f"going on with {all_at_once // 4}" in caplog.text
     np.testing.assert_allclose(found["teff_mean"], want["teff_mean"], rtol=1e-6)
 
     def broken(*_):
