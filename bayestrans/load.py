@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from typing import Any
 
 import xarray as xr
 from numpy.typing import NDArray
@@ -42,9 +43,7 @@ def from_tree(tree: xr.DataTree) -> Posterior:
     configuration = json.loads(tree.attrs["configuration"])
     groups = {name: store.arrays(node) for name, node in tree.children.items()}
     network = Network(**configuration["network"])
-    # Before it could be chosen, a factor of the quoted errors was learned beside a scatter.
-    before = {"error_factor": configuration["noise"].get("scatter") is None}
-    noise = Noise(**before | configuration["noise"])
+    noise = _noise(configuration["noise"])
     _check_arrays(groups, spec)
     blocks = []
     for block in spec.blocks:
@@ -75,6 +74,15 @@ def from_tree(tree: xr.DataTree) -> Posterior:
     )
     _check_draws(posterior)
     return posterior
+
+
+def _noise(given: dict[str, Any]) -> Noise:
+    """Return the noise as it was said when the model was saved."""
+    # Before it could be chosen, a free factor of the quoted errors was learned beside a scatter.
+    factor = given.get("error_factor", given.get("scatter") is None)
+    if isinstance(factor, bool):
+        factor = "free" if factor else "one"
+    return Noise(**given | {"error_factor": factor})
 
 
 def _check_arrays(groups: dict[str, dict[str, NDArray]], spec: Spec) -> None:

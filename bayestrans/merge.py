@@ -305,7 +305,7 @@ def learned_factor(posterior: Posterior, name: str) -> tuple[float, float] | Non
     """Return mean and sd of what the model would multiply the base's quoted errors by."""
     place = posterior.spec.output_names.index(name)
     for block in posterior.blocks:
-        if place in block.block.outputs and posterior.noise.error_factor:
+        if place in block.block.outputs and "error_factor" in block.draws:
             draws = block.draws["error_factor"][..., block.block.outputs.index(place)]
             return float(draws.mean(dtype=np.float64)), float(draws.std(dtype=np.float64))
     return None

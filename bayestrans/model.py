@@ -18,14 +18,20 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from numpy.typing import NDArray
+from scipy import stats
 
 from . import student
+from .correlations import LKJ, cholesky, drawn
 from .network import Network
 
 Draw = Mapping[str, jax.Array]
 
-#: Prior standard deviation of the logarithm of the factor of B's quoted errors.
+#: Prior standard deviation of the factor of B's quoted errors, or of its logarithm if it is free.
 ERROR_FACTOR_SD = 0.3
+#: The site of the correlations' unknowns: inverse hyperbolic tangents of partial correlations.
+PARTIAL = "corr_arctanh"
+#: What may be assumed of the factor of B's quoted errors.
+ERROR_FACTORS = ("one", "below one", "free")
 
 
 @dataclass(frozen=True)
@@ -43,10 +49,11 @@ class Noise:
         ``math.inf`` gives Gaussian noise.
     correlated : bool
         Learn the correlations between the outputs of one network.
-    error_factor : bool
-        Learn a factor of B's quoted errors, one for each output, beside the scatter. By
-        default they are taken as quoted: the factor takes for errors of B what is Gaussian in
-        the scatter, or goes with B's errors, and B's true values are then told too narrowly.
+    error_factor : {"one", "below one", "free"}
+        What B's quoted errors are to be multiplied by: nothing, or a factor of each output that
+        is learned beside the scatter. One below one serves a survey B that quotes its errors
+        too large. A free one takes for errors of B what is Gaussian in the scatter, or goes
+        with B's errors, and B's true values are then told too narrowly.
 
     Raises
     ------
@@ -58,10 +65,15 @@ class Noise:
     scatter: tuple[float, ...] | None = None
     dof: float | None = None
     correlated: bool = True
-    error_factor: bool = False
+    error_factor: str = "one"
 
     def __post_init__(self) -> None:
-        if self.error_factor and self.scatter is not None:
+        if self.error_factor not in ERROR_FACTORS:
+            known = ", ".join(map(repr, ERROR_FACTORS))
+            raise ValueError(
+                f"error_factor {self.error_factor!r} is unknown; choose one of {known}"
+            )
+        if self.error_factor != "one" and self.scatter is not None:
             raise ValueError("error_factor is learned beside a scatter that is; leave one out")
         if self.scatter is not None:
             object.__setattr__(self, "scatter", tuple(float(s) for s in self.scatter))
@@ -134,8 +146,8 @@ class Shape(NamedTuple):
         The given degrees of freedom.
     correlated : bool
         The outputs' correlations are learned.
-    error_factor : bool
-        A factor of B's quoted errors is learned.
+    error_factor : str
+        What is assumed of the factor of B's quoted errors.
     kinds : Kinds or None
         If the stars fall into kinds by what they lack.
     """
@@ -145,7 +157,7 @@ class Shape(NamedTuple):
     fixed_scatter: bool
     dof: float | None
     correlated: bool
-    error_factor: bool = False
+    error_factor: str = "one"
     kinds: Kinds | None = None
 
     @classmethod
@@ -160,7 +172,7 @@ class Shape(NamedTuple):
 
 def model(data: Data, shape: Shape) -> None:
     """Draw all unknowns from the prior and observe the corrections (a NumPyro model)."""
-    draw = _prior(shape, len(data.z))
+    draw = prior(shape, len(data.z))
     location, scale = location_and_scale(draw, data.z, data.scatter, shape)
     corr, dof = correlation(draw, shape), degrees_of_freedom(draw, shape)
     err = error_factor(draw, shape)[:, None] * data.err
@@ -183,7 +195,8 @@ def per_star(log_density: jax.Array, data: Data) -> jax.Array:
     return jnp.concatenate([once, mean])
 
 
-def _prior(shape: Shape, n_features: int) -> dict[str, jax.Array]:
+def prior(shape: Shape, n_features: int) -> dict[str, jax.Array]:
+    """Draw all unknowns from the prior (a NumPyro model); return what the model is made of."""
     k = shape.n_outputs
     heads = k if shape.fixed_scatter else 2 * k
     draw = {
@@ -200,13 +213,16 @@ def _prior(shape: Shape, n_features: int) -> dict[str, jax.Array]:
             draw["scatter_amplitude"] = _sample(
                 "scatter_amplitude", dist.HalfNormal(1.0).expand([k])
             )
-    if shape.error_factor:
+    if shape.error_factor == "free":
         factor = dist.LogNormal(0.0, ERROR_FACTOR_SD).expand([k])
         draw["error_factor"] = _sample("error_factor", factor)
+    elif shape.error_factor == "below one":
+        cut = dist.TruncatedNormal(1.0, ERROR_FACTOR_SD, low=0.0, high=1.0).expand([k])
+        draw["error_factor"] = _sample("error_factor", cut)
     if shape.kinds:
         draw["kind_log_unit"] = _normal("kind_log_unit", (k, len(shape.kinds.lacks)))
     if shape.correlated:
-        draw["corr_cholesky"] = _sample("corr_cholesky", dist.LKJCholesky(k, 2.0))
+        draw["corr_cholesky"] = cholesky(jnp.tanh(_sample(PARTIAL, LKJ(k, 2.0))), k, jnp)
     if shape.dof is None:
         draw["dof_above_2"] = _sample("dof_above_2", dist.Gamma(2.0, 0.1))
     return draw
@@ -272,7 +288,7 @@ def correlation(draw: Draw, shape: Shape) -> jax.Array:
 
 def error_factor(draw: Draw, shape: Shape) -> jax.Array:
     """Return what B's quoted errors (K,) are to be multiplied by, for one draw."""
-    return draw["error_factor"] if shape.error_factor else jnp.ones(shape.n_outputs)
+    return jnp.ones(shape.n_outputs) if shape.error_factor == "one" else draw["error_factor"]
 
 
 def degrees_of_freedom(draw: Draw, shape: Shape) -> jax.Array | float:
@@ -292,8 +308,11 @@ def prior_draws(
         return jnp.zeros(site["fn"].shape())
 
     with numpyro.handlers.substitute(substitute_fn=collect):
-        _prior(shape, n_features)
-    return {name: _drawn(law, count, rng) for name, law in laws.items()}
+        prior(shape, n_features)
+    found = {name: _drawn(law, count, rng) for name, law in laws.items()}
+    if shape.correlated:
+        found["corr_cholesky"] = cholesky(np.tanh(found.pop(PARTIAL)), shape.n_outputs, np)
+    return found
 
 
 def _drawn(law: dist.Distribution, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -307,33 +326,19 @@ def _drawn(law: dist.Distribution, count: int, rng: np.random.Generator) -> NDAr
             return np.abs(rng.normal(0.0, base.scale, size))
         case dist.LogNormal():
             return np.exp(rng.normal(base.loc, base.scale, size))
+        case dist.TwoSidedTruncatedDistribution():
+            normal = base.base_dist
+            ends = [(end - normal.loc) / normal.scale for end in (base.low, base.high)]
+            return stats.truncnorm.rvs(*ends, normal.loc, normal.scale, size, random_state=rng)
         case dist.Gamma():
             return rng.gamma(base.concentration, 1.0 / base.rate, size)
-        case dist.LKJCholesky():
-            return lkj_cholesky(base.dimension, float(base.concentration), count, rng)
+        case LKJ():
+            return drawn(base, count, rng)
     raise TypeError(f"no draws of {base!r}")  # a prior that was added to the model, not here
-
-
-def lkj_cholesky(
-    size: int, concentration: float, count: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Return Cholesky factors (count, K, K) of correlation matrices from an LKJ law.
-
-    The onion of Lewandowski, Kurowicka & Joe (2009, J. Multivariate Analysis 100, 1989).
-    """
-    factor = np.zeros((count, size, size))
-    factor[:, 0, 0] = 1.0
-    for i in range(1, size):
-        square = rng.beta(0.5 * i, concentration + 0.5 * (size - 1 - i), count)
-        direction = rng.standard_normal((count, i))
-        direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-        factor[:, i, :i] = np.sqrt(square)[:, None] * direction
-        factor[:, i, i] = np.sqrt(1.0 - square)
-    return factor
 
 
 def site_shapes(shape: Shape, n_features: int) -> dict[str, tuple[int, ...]]:
     """Return the name and shape of every unknown of the model."""
     with numpyro.handlers.seed(rng_seed=0):
-        draw = jax.eval_shape(lambda: _prior(shape, n_features))
+        draw = jax.eval_shape(lambda: prior(shape, n_features))
     return {name: value.shape for name, value in draw.items()}

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
 from jax.flatten_util import ravel_pytree
 from numpy.typing import NDArray
 from numpyro.infer.util import constrain_fn, initialize_model, potential_energy
 
 from .gaps import Gaps
-from .model import Data, Kinds, Noise, Shape, location_and_scale, model
+from .model import Data, Kinds, Noise, Shape, location_and_scale, model, prior
 from .network import Network
 from .pairs import Pairs
 from .programs import compiled
@@ -144,8 +145,11 @@ def _functions(arrays: tuple[Any, ...], shape: Shape, probes: tuple[int, ...]) -
         return -potential_energy(model, (data, shape), {}, unravel(position))
 
     def constrain(position: jax.Array) -> dict[str, jax.Array]:
-        nothing = jax.tree.map(lambda kind: jnp.zeros(kind.shape, kind.dtype), like)
-        return constrain_fn(model, (nothing, shape), {}, unravel(position))
+        arguments = (shape, like.z.shape[0])
+        with numpyro.handlers.substitute(
+            data=constrain_fn(prior, arguments, {}, unravel(position))
+        ):
+            return prior(*arguments)
 
     def probe(position: jax.Array, data: Data) -> jax.Array:
         draw = constrain(position)

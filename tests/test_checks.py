@@ -10,7 +10,7 @@ from scipy import stats
 
 import bayestrans as bt
 from bayestrans.checks import judge_pit, reach, statistics
-from bayestrans.model import Shape, lkj_cholesky, prior_draws, site_shapes
+from bayestrans.model import Shape, prior_draws, site_shapes
 
 # ---- PIT ------------------------------------------------------------------------------------
 
@@ -64,26 +64,23 @@ def test_the_prior_reaches_what_it_gives_and_not_what_it_does_not():
     assert not reach(rng.normal(9.0, 1.0, 100), drawn_sets).within
 
 
-def test_drawn_correlations_follow_their_prior():
-    factor = lkj_cholesky(4, 2.0, 4000, np.random.default_rng(7))
-    corr = factor @ np.swapaxes(factor, 1, 2)
-    np.testing.assert_allclose(np.einsum("nii->ni", corr), 1.0)
-    # Each correlation of an LKJ(2) matrix of 4 is 2 b - 1, b from a Beta(2 + 4 / 2 - 1, the same).
-    for i, j in zip(*np.tril_indices(4, -1), strict=True):
-        assert stats.kstest(0.5 * (corr[:, i, j] + 1), stats.beta(3, 3).cdf).pvalue > 1e-3
-
-
-def test_prior_draws_are_those_of_the_laws():
-    shape = Shape.of(bt.Network((3,)), bt.Noise(error_factor=True), 2)
+@pytest.mark.parametrize(
+    ("factor", "law"),
+    [("free", stats.lognorm(0.3)), ("below one", stats.truncnorm(-1 / 0.3, 0, 1, 0.3))],
+)
+def test_prior_draws_are_those_of_the_laws(factor, law):
+    shape = Shape.of(bt.Network((3,)), bt.Noise(error_factor=factor), 2)
     drawn_sites = prior_draws(shape, 2, 4000, np.random.default_rng(8))
     sizes = site_shapes(shape, 2)
     assert {name: v.shape[1:] for name, v in drawn_sites.items()} == sizes
+    corr = drawn_sites["corr_cholesky"][:, 1, 0]  # LKJ(2) of a 2 x 2 matrix
+    assert stats.kstest(0.5 * (corr + 1), stats.beta(2, 2).cdf).pvalue > 1e-3
     laws = {
         "slope": stats.norm,
         "amplitude": stats.halfnorm,
-        "error_factor": stats.lognorm(0.3),
+        "error_factor": law,
         "dof_above_2": stats.gamma(2, scale=10),
     }
-    for name, law in laws.items():
+    for name, prior in laws.items():
         values = drawn_sites[name].reshape(4000, -1)[:, 0]
-        assert stats.kstest(values, law.cdf).pvalue > 1e-3, name
+        assert stats.kstest(values, prior.cdf).pvalue > 1e-3, name

@@ -267,7 +267,7 @@ def test_the_bases_errors_are_taken_as_quoted_whatever_the_models_made_of_them(f
     (block,) = models["a"].blocks
     lead = block.draws["log_scatter"].shape
     draws = {**block.draws, "error_factor": np.full(lead, 1.5, np.float32)}
-    noise = dataclasses.replace(models["a"].noise, error_factor=True)
+    noise = dataclasses.replace(models["a"].noise, error_factor="free")
     wider = dataclasses.replace(models["a"], blocks=(block._replace(draws=draws),), noise=noise)
     with caplog.at_level("INFO", "bayestrans"):
         np.testing.assert_allclose(merge(only, {"a": wider})["teff_sd"], 20.0, rtol=1e-6)

@@ -12,6 +12,7 @@ from scipy import stats
 
 from bayestrans.model import (
     ERROR_FACTOR_SD,
+    PARTIAL,
     Data,
     Kinds,
     Noise,
@@ -134,7 +135,14 @@ def test_noise_without_a_variance_is_refused(dof):
 
 def test_a_factor_of_errors_beside_a_known_scatter_is_refused():
     with pytest.raises(ValueError, match="leave one out"):
-        Noise(scatter=(1.0,), error_factor=True)
+        Noise(scatter=(1.0,), error_factor="free")
+
+
+def test_an_unknown_kind_of_factor_is_refused_with_those_there_are():
+    with pytest.raises(
+        ValueError, match="'two' is unknown; choose one of 'one', 'below one', 'free'"
+    ):
+        Noise(error_factor="two")
 
 
 K = 2
@@ -171,13 +179,23 @@ def point(shape: Shape) -> dict[str, np.ndarray]:
     for name in ("amplitude", "scatter_amplitude", "error_factor", "dof_above_2"):
         if name in values:
             values[name] = np.abs(values[name]) + 0.3
+    if shape.error_factor == "below one":
+        values["error_factor"] = np.linspace(0.4, 0.9, len(values["error_factor"]))
     if shape.correlated:
         rho = -0.6
         values["corr_cholesky"] = np.array([[1, 0], [rho, math.sqrt(1 - rho**2)]])
     return values
 
 
-def log_prior(values: dict) -> float:
+def sites(values: dict) -> dict:
+    """Return the values as the model draws them: of a correlation, what has no bounds."""
+    found = {name: value for name, value in values.items() if name != "corr_cholesky"}
+    if "corr_cholesky" in values:
+        found[PARTIAL] = np.arctanh(values["corr_cholesky"][1:, 0])
+    return as_jax(found)
+
+
+def log_prior(values: dict, shape: Shape) -> float:
     """Return the log density of the prior, site by site, by scipy."""
     total = 0.0
     for name, value in values.items():
@@ -186,9 +204,13 @@ def log_prior(values: dict) -> float:
         elif name == "dof_above_2":
             total += stats.gamma.logpdf(value, 2, scale=10)
         elif name == "error_factor":
-            total += stats.lognorm.logpdf(value, ERROR_FACTOR_SD).sum()
+            law = stats.lognorm(ERROR_FACTOR_SD)
+            if shape.error_factor == "below one":
+                law = stats.truncnorm(-1 / ERROR_FACTOR_SD, 0, 1, ERROR_FACTOR_SD)
+            total += law.logpdf(value).sum()
         elif name == "corr_cholesky":  # LKJ(2) of a 2 x 2 matrix: rho from -1 to 1, Beta(2, 2)
             total += stats.beta.logpdf(value[1, 0], 2, 2, loc=-1, scale=2)
+            total += np.log(1 - value[1, 0] ** 2)  # of arctanh(rho)
         else:
             total += stats.norm.logpdf(value).sum()
     return float(total)
@@ -245,7 +267,8 @@ KINDS = Kinds(((True,), (False,)), ((0.7,), (0.0,)))
 SHAPES = {
     "all learned": Shape.of(Network((4, 4, 2)), Noise(), K),
     "linear": Shape.of(Network(()), Noise(), K),
-    "factor of errors": Shape.of(Network((4, 4, 2)), Noise(error_factor=True), K),
+    "factor of errors": Shape.of(Network((4, 4, 2)), Noise(error_factor="free"), K),
+    "factor below one": Shape.of(Network((4, 4, 2)), Noise(error_factor="below one"), K),
     "known noise": Shape.of(Network((4, 4, 2)), Noise(scatter=(0.4, 0.9), dof=math.inf), K),
     "uncorrelated": Shape.of(Network(()), Noise(dof=5.0, correlated=False), K),
     "two kinds": Shape.of(Network((4, 4, 2)), Noise(), K, kinds=KINDS),
@@ -256,21 +279,21 @@ SHAPES = {
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_the_models_log_density_is_prior_plus_likelihood(shape, data):
     values = point(shape)
-    found, _ = log_density(model, (data, shape), {}, as_jax(values))
-    expected = log_prior(values) + log_likelihoods(values, data, shape).sum()
+    found, _ = log_density(model, (data, shape), {}, sites(values))
+    expected = log_prior(values, shape) + log_likelihoods(values, data, shape).sum()
     assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_a_star_with_gaps_counts_with_the_weighted_mean_density_of_its_completions(shape, gappy):
     values = point(shape)
-    found, _ = log_density(model, (gappy, shape), {}, as_jax(values))
+    found, _ = log_density(model, (gappy, shape), {}, sites(values))
     rows = log_likelihoods(values, gappy, shape)
     once, copies = rows[:2], (rows + np.asarray(gappy.log_weight, dtype=float))[2:].reshape(2, 3)
     stars = np.log(np.exp(copies).mean(axis=1))
-    expected = log_prior(values) + once.sum() + stars.sum()
+    expected = log_prior(values, shape) + once.sum() + stars.sum()
     assert float(found) == pytest.approx(expected, rel=1e-5)
-    assert abs(float(found) - log_prior(values) - rows.sum()) > 0.1
+    assert abs(float(found) - log_prior(values, shape) - rows.sum()) > 0.1
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)

@@ -24,7 +24,7 @@ from bayestrans.scale import Scaler
 
 DRAWS, STARS = 400, 120
 DOF = 6.0
-NOISE = bt.Noise(dof=DOF, error_factor=True)
+NOISE = bt.Noise(dof=DOF, error_factor="free")
 
 
 def invented(pairs: bt.Pairs, network=SMALL, noise=NOISE) -> Posterior:
