@@ -263,6 +263,13 @@ def _add_fit(commands: argparse._SubParsersAction) -> None:
         "--activation", default="tanh", choices=["tanh", "silu", "relu"], help="default: tanh"
     )
     one.add_argument(
+        "--error-factor",
+        choices=["one", "below-one", "free"],
+        default="one",
+        help="take B's quoted errors as they are (default), or times a factor that is learned: "
+        "below-one where B may quote them too large",
+    )
+    one.add_argument(
         "--hold-out",
         type=float,
         metavar="SHARE",

@@ -17,6 +17,7 @@ from .files import refuse_inputs
 from .identifiers import star_ids
 from .infer import fit
 from .mclmc import MCLMC
+from .model import Noise
 from .network import Network
 from .pairs import Pairs
 from .sample import NUTS, SVI, Ensemble, Method
@@ -45,6 +46,7 @@ def run_fit(options: argparse.Namespace) -> int:
         pairs,
         method=_method(options),
         network=Network(tuple(options.hidden), options.activation),
+        noise=Noise(error_factor=options.error_factor.replace("-", " ")),
         calibrate=options.calibrate,
         seed=options.seed,
         progress=not options.quiet,

@@ -8,6 +8,7 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
+import filelock
 import hypothesis
 import jax
 import matplotlib
@@ -69,13 +70,25 @@ def split(survey: bt.SurveyPair) -> tuple[bt.Pairs, bt.Pairs]:
 
 
 @pytest.fixture(scope="session")
-def posterior(split: tuple[bt.Pairs, bt.Pairs]) -> bt.Posterior:
+def posterior(
+    split: tuple[bt.Pairs, bt.Pairs], tmp_path_factory: pytest.TempPathFactory, worker_id: str
+) -> bt.Posterior:
     """Return a small model of the intrinsic outputs and of the velocity."""
     train, _ = split
-    method = bt.MCLMC(chains=4, draws=50, steps=500, warm_steps=500)
-    return bt.fit(
-        train, method=method, network=bt.Network((8, 8)), seed=4, calibrate=False, progress=False
-    )
+
+    def fitted() -> bt.Posterior:
+        method = bt.MCLMC(chains=4, draws=50, steps=500, warm_steps=500)
+        options = {"network": bt.Network((8, 8)), "calibrate": False, "progress": False}
+        return bt.fit(train, method=method, seed=4, **options)
+
+    if worker_id == "master":
+        return fitted()
+    # Processes that run tests beside one another share it: the first of them fits it.
+    path = tmp_path_factory.getbasetemp().parent / "posterior.nc"
+    with filelock.FileLock(f"{path}.lock"):
+        if not path.exists():
+            fitted().save(path)
+    return bt.load(path)
 
 
 @pytest.fixture(scope="session")

@@ -44,7 +44,7 @@ def curved() -> bt.Pairs:
 
 @pytest.fixture(scope="module")
 def calibrated(curved) -> bt.Posterior:
-    method = bt.MCLMC(chains=2, draws=50, steps=200, warm_steps=200)
+    method = bt.Ensemble(members=50, warm_steps=150)
     return bt.fit(curved, method=method, network=bt.Network((8,)), seed=1, progress=False)
 
 

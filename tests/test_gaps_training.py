@@ -105,7 +105,7 @@ def subsets() -> tuple[bt.Pairs, bt.Posterior]:
     x[first, 1], x[~first, 2] = NAN, NAN
     y[first] += 200.0  # which nothing tells but what they lack
     pairs = dataclasses.replace(pairs, x=x, y=y)
-    method = bt.MCLMC(chains=2, draws=50, steps=500, warm_steps=500)
+    method = bt.Ensemble(members=12, warm_steps=500)
     network = bt.Network(())
     return pairs, bt.fit(pairs, method=method, network=network, calibrate=False, progress=False)
 
@@ -127,7 +127,7 @@ def test_a_subset_without_the_input_that_is_corrected_has_a_scatter_of_its_own()
     blind = np.arange(len(pairs)) % 2 == 0
     x = pairs.x.copy()
     x[blind, 0] = NAN
-    method = bt.MCLMC(chains=2, draws=50, steps=1000, warm_steps=500)
+    method = bt.Ensemble(members=12, warm_steps=500)
     post = bt.fit(
         dataclasses.replace(pairs, x=x),
         method=method,
