@@ -32,7 +32,7 @@ LEFT = sorted(
 @pytest.mark.slow
 def test_the_demo_leaves_everything_and_it_agrees(tmp_path):
     folder = tmp_path / "demo"
-    method = bt.MCLMC(chains=2, draws=20, steps=100, warm_steps=200)
+    method = bt.Ensemble(members=8, warm_steps=200)
     found = demo(folder, n_common=300, n_catalogue=400, method=method, seed=3, progress=False)
     assert sorted(p.name for p in folder.iterdir()) == LEFT
     for name in PICTURES:
