@@ -297,7 +297,11 @@ def _moments(posterior: Posterior) -> tuple[Floats, Floats]:
     base = np.where(scaler.corrects >= 0, scaler.x_centre[scaler.corrects], 0.0)
     covariance = turn @ (second - np.outer(first, first)) @ turn.T
     spread = np.diag(covariance)
-    noise = np.minimum(scaler.usual_err**2, (1 - LEAST_TRUE) * spread)
+    usual = scaler.usual_err
+    if posterior.noise.error_factor == "below one":  # a free factor is not one of B's errors alone
+        told = [learned_factor(posterior, name) for name in posterior.spec.output_names]
+        usual = usual * [one[0] if one else 1.0 for one in told]
+    noise = np.minimum(usual**2, (1 - LEAST_TRUE) * spread)
     return base + scaler.delta_centre + turn @ first, covariance - np.diag(noise)
 
 

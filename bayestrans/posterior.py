@@ -60,6 +60,11 @@ class BlockDraws(NamedTuple):
     stats: dict[str, NDArray]
     tuning: dict[str, Any]
 
+    def __repr__(self) -> str:
+        chains, draws = next(iter(self.draws.values())).shape[:2]
+        told = f"{chains} x {draws} draws of {len(self.draws)} sites"
+        return f"<BlockDraws {self.block.name!r}: {told}>"
+
 
 @dataclass(frozen=True)
 class Posterior:

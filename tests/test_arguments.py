@@ -95,6 +95,8 @@ def test_pairs_and_models_are_shown_in_a_line(given):
     assert repr(given.test) == f"<Pairs 'tiny': {len(given.test)} stars, teff, logg to teff>"
     expected = f"<Posterior 'tiny': teff; 2 draws, {len(given.train)} training stars>"
     assert repr(given.posterior) == expected
+    block = given.posterior.blocks[0]
+    assert repr(block) == f"<BlockDraws 'intrinsic': 1 x 2 draws of {len(block.draws)} sites>"
 
 
 # ---- a slip on the command line ------------------------------------------------------------

@@ -51,6 +51,21 @@ def test_the_population_is_that_of_the_training_stars(models):
     assert np.abs(ratio).max() < 0.1
 
 
+def test_errors_that_were_quoted_too_large_are_taken_out_of_the_population_as_they_are(models):
+    """What they add to the spread of the training stars is less by the square of the factor."""
+    (block,) = models["a"].blocks
+    half = {"error_factor": np.full(block.draws["log_scatter"].shape, 0.5, np.float32)}
+    blocks = (block._replace(draws=block.draws | half),)
+    spreads = {}
+    for factor in ("one", "below one"):
+        noise = dataclasses.replace(models["a"].noise, error_factor=factor)
+        model = dataclasses.replace(models["a"], blocks=blocks, noise=noise)
+        spreads[factor] = np.diag(population_of([model], linear.NAMES).covariance)
+    usual = models["a"].scaler.usual_err
+    assert (usual > 0).all()
+    np.testing.assert_allclose(spreads["below one"] - spreads["one"], 0.75 * usual**2, rtol=1e-6)
+
+
 def test_every_star_of_any_survey_has_a_row_with_where_it_came_from(merged, stars):
     covered = np.r_[np.arange(2600), np.arange(2900, 3000)]
     assert merged["source_id"].tolist() == stars.ids[covered].tolist()
