@@ -264,10 +264,10 @@ def _add_fit(commands: argparse._SubParsersAction) -> None:
     )
     one.add_argument(
         "--error-factor",
-        choices=["one", "below-one", "free"],
-        default="one",
-        help="take B's quoted errors as they are (default), or times a factor that is learned: "
-        "below-one where B may quote them too large",
+        choices=["below-one", "one", "free"],
+        default="below-one",
+        help="multiply B's quoted errors by a learned factor of at most one (default), by "
+        "one, or by any learned factor",
     )
     one.add_argument(
         "--hold-out",

@@ -26,8 +26,9 @@ from .network import Network
 
 Draw = Mapping[str, jax.Array]
 
-#: Prior standard deviation of the factor of B's quoted errors, or of its logarithm if it is free.
-ERROR_FACTOR_SD = 0.3
+#: Prior standard deviation of the factor of B's quoted errors: below one, where it is cut, and of
+#: its logarithm where it is free.
+BELOW_ONE_SD, FREE_SD = 0.2, 0.3
 #: The site of the correlations' unknowns: inverse hyperbolic tangents of partial correlations.
 PARTIAL = "corr_arctanh"
 #: What may be assumed of the factor of B's quoted errors.
@@ -49,11 +50,12 @@ class Noise:
         ``math.inf`` gives Gaussian noise.
     correlated : bool
         Learn the correlations between the outputs of one network.
-    error_factor : {"one", "below one", "free"}
-        What B's quoted errors are to be multiplied by: nothing, or a factor of each output that
-        is learned beside the scatter. One below one serves a survey B that quotes its errors
-        too large. A free one takes for errors of B what is Gaussian in the scatter, or goes
-        with B's errors, and B's true values are then told too narrowly.
+    error_factor : {"below one", "one", "free"}, optional
+        What B's quoted errors are to be multiplied by: a factor of each output of at most one,
+        learned beside the scatter (the default), which serves a survey B that quotes them too
+        large; nothing (the default where the scatter is known); or any factor, which takes for
+        errors of B what is Gaussian in the scatter, or goes with B's errors, and B's true values
+        are then told too narrowly.
 
     Raises
     ------
@@ -65,9 +67,11 @@ class Noise:
     scatter: tuple[float, ...] | None = None
     dof: float | None = None
     correlated: bool = True
-    error_factor: str = "one"
+    error_factor: str | None = None
 
     def __post_init__(self) -> None:
+        if self.error_factor is None:
+            object.__setattr__(self, "error_factor", "below one" if self.scatter is None else "one")
         if self.error_factor not in ERROR_FACTORS:
             known = ", ".join(map(repr, ERROR_FACTORS))
             raise ValueError(
@@ -167,6 +171,7 @@ class Shape(NamedTuple):
         """Return the shape of a block with ``n_outputs`` outputs."""
         correlated = noise.correlated and n_outputs > 1
         known = noise.scatter is not None
+        assert noise.error_factor is not None  # what is left open is decided when it is made
         return cls(network, n_outputs, known, noise.dof, correlated, noise.error_factor, kinds)
 
 
@@ -214,10 +219,10 @@ def prior(shape: Shape, n_features: int) -> dict[str, jax.Array]:
                 "scatter_amplitude", dist.HalfNormal(1.0).expand([k])
             )
     if shape.error_factor == "free":
-        factor = dist.LogNormal(0.0, ERROR_FACTOR_SD).expand([k])
+        factor = dist.LogNormal(0.0, FREE_SD).expand([k])
         draw["error_factor"] = _sample("error_factor", factor)
     elif shape.error_factor == "below one":
-        cut = dist.TruncatedNormal(1.0, ERROR_FACTOR_SD, low=0.0, high=1.0).expand([k])
+        cut = dist.TruncatedNormal(1.0, BELOW_ONE_SD, low=0.0, high=1.0).expand([k])
         draw["error_factor"] = _sample("error_factor", cut)
     if shape.kinds:
         draw["kind_log_unit"] = _normal("kind_log_unit", (k, len(shape.kinds.lacks)))

@@ -85,7 +85,7 @@ def exact(train: bt.Pairs, *, widen: float = 1.0, dof: float = math.inf) -> bt.P
     return bt.Posterior(
         SPEC,
         bt.Network(()),
-        bt.Noise(dof=dof),
+        bt.Noise(dof=dof, error_factor="one"),
         scaler,
         tuple(blocks),
         Gaps.learn(scaler, train).density,

@@ -149,7 +149,7 @@ def model(first: str = "a", second: str = "base", own: float = 0.0, **changed) -
     made = bt.Posterior(
         train.spec,
         bt.Network(()),
-        bt.Noise(dof=math.inf),
+        bt.Noise(dof=math.inf, error_factor="one"),
         scaler,
         (BlockDraws(block, draws, {"log_density": np.zeros(lead)}, {}),),
         Gaps.learn(scaler, train).density,

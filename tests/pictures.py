@@ -45,7 +45,7 @@ def simple(output: bt.Output) -> tuple[bt.Posterior, bt.Pairs]:
     posterior = bt.Posterior(
         spec,
         bt.Network(()),
-        bt.Noise(dof=math.inf),
+        bt.Noise(dof=math.inf, error_factor="one"),
         scaler,
         (BlockDraws(spec.blocks[0], draws, {}, {}),),
         Gaps.learn(scaler, pairs).density,

@@ -66,7 +66,7 @@ def model(
     return bt.Posterior(
         spec,
         bt.Network(()),
-        bt.Noise(dof=math.inf, correlated=False),
+        bt.Noise(dof=math.inf, correlated=False, error_factor="one"),
         scaler,
         (BlockDraws(spec.blocks[0], draws, {}, {"step_size": 0.3, "length": 9.0}),),
         Gaps.learn(scaler, train).density,

@@ -58,7 +58,7 @@ def test_fit_with_the_default_method_draws_what_the_api_draws(given, tmp_path, c
     ("options", "method", "network"),
     [
         ([], bt.MCLMC(), bt.Network()),
-        (["--error-factor", "below-one"], bt.MCLMC(), bt.Network()),
+        (["--error-factor", "one"], bt.MCLMC(), bt.Network()),
         (
             ["--steps", "900", "--chains", "3", "--time-budget", "7", "--hidden", "5", "6"],
             bt.MCLMC(steps=900, chains=3, time_budget=7.0),
@@ -85,8 +85,8 @@ def test_options_reach_the_fit(given, tmp_path, monkeypatch, options, method, ne
     arguments = ["fit", given["train.csv"], "--spec", given["spec.toml"], "--out", out]
     assert cli.main([*arguments, "--seed", "3", *options]) == 130
     assert (seen["method"], seen["network"], seen["seed"]) == (method, network, 3)
-    below = "below-one" in options
-    assert seen["noise"] == bt.Noise(error_factor="below one" if below else "one")
+    quoted = "--error-factor" in options
+    assert seen["noise"] == bt.Noise(error_factor="one" if quoted else "below one")
     assert seen["progress"] is True
     for part in ("x", "x_err", "y", "y_err", "ids"):
         np.testing.assert_array_equal(getattr(seen["pairs"], part), getattr(given.train, part))

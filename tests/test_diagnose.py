@@ -78,7 +78,7 @@ def drawn(train: bt.Pairs, chains: int = 4, draws: int = 250, **tuning: object) 
     return bt.Posterior(
         SPEC,
         bt.Network(()),
-        bt.Noise(dof=math.inf),
+        bt.Noise(dof=math.inf, error_factor="one"),
         scaler,
         blocks,
         Gaps.learn(scaler, train).density,

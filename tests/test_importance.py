@@ -169,7 +169,7 @@ def lines(train: bt.Pairs, chains: int = 4, draws: int = 50, level: float = 0.0)
     return bt.Posterior(
         train.spec,
         bt.Network(()),
-        bt.Noise(dof=math.inf, correlated=False),
+        bt.Noise(dof=math.inf, correlated=False, error_factor="one"),
         scaler,
         (BlockDraws(train.spec.blocks[0], {k: v.astype("f4") for k, v in values.items()}, {}, {}),),
         density,
@@ -342,7 +342,7 @@ def wide_model(count: int) -> bt.Posterior:
         np.ones(1), np.zeros((1, count + 1)), np.eye(count + 1)[None], np.zeros((1, count), int)
     )
     return bt.Posterior(
-        spec, bt.Network(()), bt.Noise(dof=math.inf), scaler,
+        spec, bt.Network(()), bt.Noise(dof=math.inf, error_factor="one"), scaler,
         (BlockDraws(spec.blocks[0], draws, {}, {}),), density,
         Neighbours.learn(x, tuple(range(count))), Calibration.identity(1),
         Baseline.learn(train, scaler), x[:5], nothing[:5], train.y[:5],

@@ -44,7 +44,7 @@ def model(count: int) -> bt.Posterior:
     return bt.Posterior(
         SPEC,
         bt.Network(()),
-        bt.Noise(dof=math.inf),
+        bt.Noise(dof=math.inf, error_factor="one"),
         scaler,
         (BlockDraws(SPEC.blocks[0], draws, {}, {}),),
         Gaps.learn(scaler, train).density,

@@ -11,7 +11,8 @@ from numpyro.infer.util import log_density
 from scipy import stats
 
 from bayestrans.model import (
-    ERROR_FACTOR_SD,
+    BELOW_ONE_SD,
+    FREE_SD,
     PARTIAL,
     Data,
     Kinds,
@@ -103,6 +104,7 @@ def test_a_linear_network_has_no_weights():
         "intercept",
         "slope",
         "log_scatter",
+        "error_factor",
         "corr_cholesky",
         "dof_above_2",
     }
@@ -131,6 +133,11 @@ def test_an_impossible_scatter_is_refused(scatter):
 def test_noise_without_a_variance_is_refused(dof):
     with pytest.raises(ValueError, match="must exceed 2"):
         Noise(dof=dof)
+
+
+def test_a_factor_of_errors_is_learned_unless_the_scatter_is_known():
+    assert Noise().error_factor == Noise(error_factor="below one").error_factor
+    assert Noise(scatter=(1.0,)).error_factor == "one"
 
 
 def test_a_factor_of_errors_beside_a_known_scatter_is_refused():
@@ -204,9 +211,9 @@ def log_prior(values: dict, shape: Shape) -> float:
         elif name == "dof_above_2":
             total += stats.gamma.logpdf(value, 2, scale=10)
         elif name == "error_factor":
-            law = stats.lognorm(ERROR_FACTOR_SD)
+            law = stats.lognorm(FREE_SD)
             if shape.error_factor == "below one":
-                law = stats.truncnorm(-1 / ERROR_FACTOR_SD, 0, 1, ERROR_FACTOR_SD)
+                law = stats.truncnorm(-1 / BELOW_ONE_SD, 0, 1, BELOW_ONE_SD)
             total += law.logpdf(value).sum()
         elif name == "corr_cholesky":  # LKJ(2) of a 2 x 2 matrix: rho from -1 to 1, Beta(2, 2)
             total += stats.beta.logpdf(value[1, 0], 2, 2, loc=-1, scale=2)
@@ -268,7 +275,7 @@ SHAPES = {
     "all learned": Shape.of(Network((4, 4, 2)), Noise(), K),
     "linear": Shape.of(Network(()), Noise(), K),
     "factor of errors": Shape.of(Network((4, 4, 2)), Noise(error_factor="free"), K),
-    "factor below one": Shape.of(Network((4, 4, 2)), Noise(error_factor="below one"), K),
+    "errors as quoted": Shape.of(Network((4, 4, 2)), Noise(error_factor="one"), K),
     "known noise": Shape.of(Network((4, 4, 2)), Noise(scatter=(0.4, 0.9), dof=math.inf), K),
     "uncorrelated": Shape.of(Network(()), Noise(dof=5.0, correlated=False), K),
     "two kinds": Shape.of(Network((4, 4, 2)), Noise(), K, kinds=KINDS),
@@ -325,6 +332,7 @@ def test_site_shapes_are_what_the_likelihood_needs():
         "amplitude": (2,),
         "log_scatter": (2,),
         "scatter_amplitude": (2,),
+        "error_factor": (2,),
         "corr_cholesky": (2, 2),
         "dof_above_2": (),
     }
@@ -333,7 +341,7 @@ def test_site_shapes_are_what_the_likelihood_needs():
 def test_what_is_given_is_not_learned():
     found = site_shapes(SHAPES["known noise"], F)
     assert not {"log_scatter", "scatter_amplitude", "dof_above_2"} & set(found)
-    assert site_shapes(SHAPES["factor of errors"], F)["error_factor"] == (K,)
+    assert "error_factor" not in site_shapes(SHAPES["errors as quoted"], F)
     assert found["weight_out"] == (2, 2)  # no head for the scatter
     assert "corr_cholesky" not in site_shapes(SHAPES["uncorrelated"], F)
     assert "corr_cholesky" not in site_shapes(Shape.of(Network(()), Noise(), 1), F)
