@@ -24,12 +24,12 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
 from arviz_stats.ecdf_utils import ecdf_pit
 from matplotlib.figure import Figure
-from numpyro.infer import Predictive
 
 import bayestrans as bt
-from bayestrans.model import Data, Shape, correlation, location_and_scale, model
+from bayestrans.model import Data, Shape, correlation, location_and_scale, prior
 from bayestrans.plot_style import COLOURS, PAGE, frame
 from bayestrans.sample import Method
 from bayestrans.target import Target, build_target
@@ -84,9 +84,8 @@ def simulated(runs: int, seed: int) -> Iterator[tuple[Data, np.ndarray]]:
         star=jnp.arange(STARS),
         copies=nothing,
     )
-    prior = Predictive(model, num_samples=runs)(jax.random.key(seed), empty, SHAPE)
-    for run in range(runs):
-        draw = {name: values[run] for name, values in prior.items()}
+    for key in jax.random.split(jax.random.key(seed), runs):
+        draw = numpyro.handlers.seed(prior, key)(SHAPE, FEATURES)
         z = rng.normal(size=(FEATURES, STARS))
         err = 0.3 * np.exp(0.5 * rng.normal(size=(OUTPUTS, STARS)))
         location, scale = location_and_scale(draw, jnp.asarray(z), empty.scatter, SHAPE)
