@@ -20,7 +20,7 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 #: 5 and 16000 for the figures in the docs.
 K2_FOLDS = int(os.environ.get("BAYESTRANS_K2_FOLDS", "2"))
-SEISMIC_STEPS = os.environ.get("BAYESTRANS_SEISMIC_STEPS", "6000")
+SEISMIC_STEPS = os.environ.get("BAYESTRANS_SEISMIC_STEPS", "4000")
 
 pytestmark = [pytest.mark.slow, pytest.mark.realdata]
 
@@ -107,24 +107,23 @@ def test_seismic_logg(real_data, tmp_path, capsys):
     assert int(SEISMIC_STEPS) < 16_000 or found.rhat["90"] < 1.1
 
 
-@pytest.mark.parametrize("factor", ["below one", "one"])
-def test_velocity_in_five_folds(real_data, factor):
+def test_velocity_in_five_folds(real_data):
     """Robust scatter before and after; coverage at 68 and 95 %.
 
-    Gaia's errors, which outweigh all else, are quoted too large: a factor of them serves.
+    Gaia's errors, which outweigh all else, are quoted too large: what is learned of them serves.
     """
     spec = bt.Spec.from_toml(EXAMPLES / "galah_dr3_to_gaia_dr2_rv.toml")
     pairs = bt.read_pairs(real_data / "galah_dr3_gaia_dr2_rv.csv", spec)
-    names = ("cover", "after", "before", "crps", "identity")
+    names = ("cover", "after", "before", "crps", "identity", "factor")
     rows: dict[str, list] = {name: [] for name in names}
     for fold, (train, test) in enumerate(pairs.folds(5, seed=0)):
         method = bt.MCLMC(steps=2000)
-        noise = bt.Noise(error_factor=factor)
-        post = bt.fit(train, method=method, noise=noise, seed=fold, calibrate=False, progress=False)
+        post = bt.fit(train, method=method, seed=fold, calibrate=False, progress=False)
         found = bt.evaluate(post, test)
         score = found.overall.outputs["rv"]
         rows["cover"].append([score.coverage["0.68"], score.coverage["0.95"]])
         rows["crps"].append(score.crps)
+        rows["factor"].append(post.blocks[0].draws["error_factor"].mean())
         rows["identity"].append(found.baselines["identity"].outputs["rv"].crps)
         rows["after"].extend(test.y[:, 0] - post.predict(test, kind="mean").mean(axis=0)[:, 0])
         rows["before"].extend(test.y[:, 0] - test.x[:, -1])
@@ -132,8 +131,6 @@ def test_velocity_in_five_folds(real_data, factor):
     for name in ("before", "after"):
         mean[name] = stats.median_abs_deviation(rows[name], scale="normal")
     print("\n" + "\n".join(f"{name:13s}{np.round(v, 4)}" for name, v in mean.items()))
-    assert mean["after"] <= (1.0 if factor == "below one" else 1.03) * mean["before"]
+    assert mean["after"] <= mean["before"]
     assert mean["crps"] < mean["identity"]
-    # Without the factor the core is too wide, not too narrow.
-    assert np.abs(mean["cover"] - [0.68, 0.95]).max() <= (0.03 if factor == "below one" else 0.07)
-    assert (mean["cover"] > [0.65, 0.92]).all()
+    assert np.abs(mean["cover"] - [0.68, 0.95]).max() <= 0.03
