@@ -20,7 +20,7 @@ class LKJ(dist.Distribution):  # type: ignore[misc]
     Of the inverse hyperbolic tangents of the partial correlations below the diagonal, row by
     row. The partial correlation of outputs i and j given those before j is
     independent of all others, and follows a Beta law between -1 and 1. NumPyro's `LKJCholesky`
-    is the same law of the Cholesky factor; its way there and back takes ten times as long to
+    is the same law of the Cholesky factor; its way there and back takes twice as long to
     compile.
 
     Parameters

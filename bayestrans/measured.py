@@ -67,11 +67,8 @@ def compare(posterior: Posterior, pairs: Pairs) -> Comparison:
         joint, table = np.zeros(len(pairs)), None
         for rows, mixture in posterior.mixtures(block, pairs.x, pairs.x_err):
             values, errors = (jnp.asarray(a[np.ix_(rows, outputs)].T) for a in (delta, err))
-            table = (
-                jnp.asarray(student.tabulate(np.asarray(mixture.dof, np.float64)))
-                if table is None
-                else table
-            )
+            if table is None:  # the same for all stars
+                table = jnp.asarray(student.tabulate(np.asarray(mixture.dof, np.float64)))
             joint[rows], below, centre = _compare(mixture, table, values, errors)
             pit[rows[:, None], outputs], mean[rows[:, None], outputs] = below.T, centre.T
         log_density += joint

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bayestrans import programs
 from bayestrans.programs import compiled
 
 
@@ -37,3 +40,10 @@ def test_options_are_those_of_jit_and_products_agree_with_double_precision():
     )
     expected = left @ right.T
     assert np.linalg.norm(found - expected) < 1e-6 * np.linalg.norm(expected)
+
+
+def test_no_module_compiles_by_itself():
+    """On a processor nothing would show it."""
+    package = Path(programs.__file__).parent
+    found = [path.name for path in package.glob("*.py") if "jax.jit" in path.read_text("utf-8")]
+    assert found == ["programs.py"]

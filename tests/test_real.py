@@ -15,11 +15,14 @@ from sklearn.gaussian_process import GaussianProcessRegressor, kernels
 
 import bayestrans as bt
 from bayestrans.cli import main
+from bayestrans.merge import learned_factor
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
-#: 5 and 16000 for the figures in the docs.
+#: 5 for the figures in the docs.
 K2_FOLDS = int(os.environ.get("BAYESTRANS_K2_FOLDS", "2"))
+#: "one" for Gaia's errors as quoted: its figures are printed, and fail.
+VELOCITY_FACTOR = os.environ.get("BAYESTRANS_VELOCITY_FACTOR", "below one")
 SEISMIC_STEPS = os.environ.get("BAYESTRANS_SEISMIC_STEPS", "4000")
 
 pytestmark = [pytest.mark.slow, pytest.mark.realdata]
@@ -103,7 +106,7 @@ def test_seismic_logg(real_data, tmp_path, capsys):
     assert score["rmse"] <= 0.083
     found = diagnosis.blocks["intrinsic"]
     assert found.mode_share["90"] < 0.05
-    # By default, less than half the steps of the figures in the docs: R-hat is about 1.2 then.
+    # R-hat is about 1.2 after the steps of the default.
     assert int(SEISMIC_STEPS) < 16_000 or found.rhat["90"] < 1.1
 
 
@@ -118,12 +121,13 @@ def test_velocity_in_five_folds(real_data):
     rows: dict[str, list] = {name: [] for name in names}
     for fold, (train, test) in enumerate(pairs.folds(5, seed=0)):
         method = bt.MCLMC(steps=2000)
-        post = bt.fit(train, method=method, seed=fold, calibrate=False, progress=False)
+        noise = bt.Noise(error_factor=VELOCITY_FACTOR)
+        post = bt.fit(train, method=method, noise=noise, seed=fold, calibrate=False, progress=False)
         found = bt.evaluate(post, test)
         score = found.overall.outputs["rv"]
         rows["cover"].append([score.coverage["0.68"], score.coverage["0.95"]])
         rows["crps"].append(score.crps)
-        rows["factor"].append(post.blocks[0].draws["error_factor"].mean())
+        rows["factor"].append((learned_factor(post, "rv") or (1.0,))[0])
         rows["identity"].append(found.baselines["identity"].outputs["rv"].crps)
         rows["after"].extend(test.y[:, 0] - post.predict(test, kind="mean").mean(axis=0)[:, 0])
         rows["before"].extend(test.y[:, 0] - test.x[:, -1])

@@ -312,3 +312,15 @@ def test_our_own_prediction_of_stars_with_gaps_is_whole(monkeypatch):
     assert np.isfinite(found.mean).all()
     assert np.isfinite(found.draws).all()
     assert np.isfinite(found.log_density).all()
+
+
+def test_effective_draws_are_those_of_several_chains(posterior, split):
+    import _ours
+
+    _, test = split
+    assert 4 < _ours.effective(posterior, test) < 2 * posterior.n_draws
+    one = [
+        block._replace(draws={n: v[:1] for n, v in block.draws.items()})
+        for block in posterior.blocks
+    ]
+    assert np.isnan(_ours.effective(dataclasses.replace(posterior, blocks=tuple(one)), test))

@@ -14,6 +14,7 @@ from model_files import refusal, tree
 
 import bayestrans as bt
 from bayestrans import store
+from bayestrans.load import _noise
 
 
 def test_a_loaded_model_predicts_the_same_bits(posterior, saved, split):
@@ -22,6 +23,32 @@ def test_a_loaded_model_predicts_the_same_bits(posterior, saved, split):
     np.testing.assert_array_equal(
         bt.load(saved).predict(some, draws=20, seed=3), posterior.predict(some, draws=20, seed=3)
     )
+
+
+def test_a_model_that_was_just_fitted_comes_back_from_its_file(split, tmp_path):
+    """The model of the other tests may come from a file itself."""
+    train, test = split
+    method, network = bt.Ensemble(members=2, warm_steps=20), bt.Network((3,))
+    fitted = bt.fit(train, method=method, network=network, calibrate=False, progress=False)
+    fitted.save(tmp_path / "m.nc")
+    found, some = bt.load(tmp_path / "m.nc"), test.take(np.arange(20))
+    assert (found.spec, found.network, found.noise) == (train.spec, network, fitted.noise)
+    assert found.noise.error_factor == "below one"
+    np.testing.assert_array_equal(found.predict(some), fitted.predict(some))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"error_factor": True}, "free"),
+        ({"error_factor": False}, "one"),
+        ({}, "free"),
+        ({"scatter": (1.0,)}, "one"),
+        ({"error_factor": "below one"}, "below one"),
+    ],
+)
+def test_the_factor_of_errors_of_an_older_model_is_what_it_was(given, expected):
+    assert _noise(given).error_factor == expected
 
 
 def test_a_loaded_model_holds_the_same(posterior, saved):
