@@ -284,13 +284,13 @@ def _flags(posterior: Posterior, inputs: Inputs, classes: NDArray[np.int64]) -> 
     used = scaler.log_err_scale > 0
     with np.errstate(invalid="ignore"):
         away = np.log(inputs.x_err[:, used]) - scaler.log_err_centre[used]
-        large = (away > 5.0 * scaler.log_err_scale[used]).any(axis=1)
+        odd = (np.abs(away) > 5.0 * scaler.log_err_scale[used]).any(axis=1)
         far = np.abs(inputs.x - scaler.x_centre) > 5.0 * scaler.x_scale
     raised = {
         1: ~np.isfinite(inputs.x).all(axis=1),
         2: ~np.isfinite(inputs.x_err[:, given]).all(axis=1),
         4: classes == CLASSES.index("outside"),
-        8: large,
+        8: odd,
         16: ~np.isfinite(inputs.x).any(axis=1),
         128: posterior.gaps.unlike(inputs.x, inputs.x_err),
         256: (far & unseen).any(axis=1),

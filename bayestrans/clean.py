@@ -148,7 +148,7 @@ def clean(
         columns, absent = _present(table, chosen)
         _check_cuts(table, chosen, off)
         gaps = _mark_gaps(table, chosen)
-        _label(table, chosen, columns)
+        _to_units(table, chosen, columns)
         _derive(table, chosen, columns)
         cuts, kept = _apply(table, chosen, off)
         table.meta.clear()  # the header of the survey's file, wrong for this table
@@ -286,15 +286,26 @@ def _mask(table: Table, name: str, gone: Bools) -> None:
     table.replace_column(name, MaskedColumn(values, mask=mask | gone, name=name, **kept))
 
 
-def _label(table: Table, survey: Survey, columns: dict[str, tuple[str, str | None]]) -> None:
-    """Give values and errors without a unit the one that the preset knows."""
+def _to_units(table: Table, survey: Survey, columns: dict[str, tuple[str, str | None]]) -> None:
+    """Bring values and errors to the units of the preset, which the spec of a pair names.
+
+    Without a unit they are in it; an error without one is in that of its value.
+    """
     units = {item.name: item.unit for item in survey.quantities if item.unit}
     for quantity, pair in columns.items():
+        if quantity not in units:
+            continue
+        wanted, own = read_unit(units[quantity], quantity), None
         for name in pair:
-            if quantity in units and name in table.colnames and table[name].unit is None:
-                column = table[name].copy(copy_data=False)  # the source's own stays as it is
-                column.unit = units[quantity]
-                table.replace_column(name, column, copy=False)
+            if name is None or name not in table.colnames:
+                continue
+            values, own = numbers(table, name, wanted, own)
+            column = table[name].copy(copy_data=False)  # the source's own stays as it is
+            if own not in (None, wanted):
+                about = {"description": column.description, "meta": column.meta}
+                column = MaskedColumn(values, name, mask=np.isnan(values), **about)
+            column.unit = units[quantity]
+            table.replace_column(name, column, copy=False)
 
 
 def _derive(table: Table, survey: Survey, columns: dict[str, tuple[str, str | None]]) -> None:

@@ -60,8 +60,11 @@ def _example(column: Any) -> str:
     return f" but {kinds.get(column.dtype.kind, column.dtype)}"
 
 
-def find(table: Table, name: str) -> Any:
-    """Return the one column that a name means, in upper or lower case; else raise."""
+def find(table: Table, name: str, *, values: bool = True) -> Any:
+    """Return the one column that a name means, in upper or lower case; else raise.
+
+    Of ``values`` all may be missing, of identifiers and flags not.
+    """
     found, index = matches(table, name), None
     vector = re.fullmatch(r"(.+)\[(\d+)\]", name)
     if not found and vector:
@@ -71,7 +74,9 @@ def find(table: Table, name: str) -> Any:
         near = [folded[n] for n in difflib.get_close_matches(name.lower(), folded)]
         some = ", ".join(table.colnames[:10]) + ("" if len(table.colnames) <= 10 else ", ...")
         hint = f"the nearest are {', '.join(near)}" if near else f"the table has {some or 'none'}"
-        remedy = "mend the name, or add an empty column if all its values are missing"
+        remedy = "mend the name"
+        if values:
+            remedy += ", or add an empty column if all its values are missing"
         raise CatalogueError(f"there is no column {name!r}; {hint}; {remedy}")
     if len(found) > 1:
         both = " and ".join(found)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,11 +23,13 @@ NULL = np.iinfo(np.int64).min
 #: Bytes that the data of a FITS file are filled up to a multiple of.
 BLOCK = 2880
 
+#: What a gzipped file begins with, whatever its suffix.
+GZIPPED = b"\x1f\x8b"
+
 
 def read_fits(path: Path, layout: Layout) -> Table:
     """Read the first table of a file, or those that the layout names side by side."""
-    # Opened here, because astropy leaves a damaged file open.
-    with path.open("rb") as stream, fits.open(stream) as hdus:
+    with _opened(path) as hdus:
         found = [hdu for hdu in hdus if isinstance(hdu, (fits.BinTableHDU, fits.TableHDU))]
         if not found:
             raise CatalogueError("the FITS file holds no table, or is cut short; fetch it again")
@@ -41,11 +45,13 @@ def read_fits(path: Path, layout: Layout) -> Table:
 
 def fits_batches(path: Path, rows: int, wanted: Callable[[str], bool]) -> Iterator[Table] | None:
     """Return tables of some rows each, of the wanted columns; nothing where it must be whole."""
-    with path.open("rb") as stream, fits.open(stream) as hdus:
+    if _gzipped(path):
+        return None
+    with _opened(path) as hdus:
         first = _first_table(hdus)
-        # Compressed files must be unpacked whole; lists of any length lie behind the table.
-        if not isinstance(first, fits.BinTableHDU) or path.suffix.lower() == ".gz":
+        if not isinstance(first, fits.BinTableHDU):
             return None
+        # Lists of any length lie behind the table.
         lists = any(re.match(r"\d*[PQ]", column.format) for column in first.columns)
         if lists or not first.header["NAXIS2"]:
             return None
@@ -80,10 +86,30 @@ def _fits_parts(path: Path, rows: int, wanted: Callable[[str], bool]) -> Iterato
 
 
 def fits_rows(path: Path) -> int | None:
-    """Return the number of rows of a file's first table."""
-    with path.open("rb") as stream, fits.open(stream) as hdus:
+    """Return the number of rows of a file's first table; none where it must be unpacked for it."""
+    if _gzipped(path):
+        return None
+    with _opened(path) as hdus:
         found = _first_table(hdus)
         return None if found is None else int(found.header["NAXIS2"])
+
+
+def _gzipped(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(len(GZIPPED)) == GZIPPED
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a file's tables.
+
+    Opened here, because astropy leaves a damaged file open, and unpacked here, because it looks
+    for the next table of a damaged gzipped file for ever.
+    """
+    with path.open("rb") as stream:
+        held = io.BytesIO(gzip.decompress(stream.read())) if _gzipped(path) else stream
+        with fits.open(held) as hdus:
+            yield hdus
 
 
 def _read_hdu(hdu: Any) -> Table:

@@ -28,7 +28,7 @@ def star_ids(table: Table, name: str | None) -> NDArray[Any]:
 
 def id_column(table: Table, name: str) -> Column:
     """Return a column of identifiers; raise where it is neither whole numbers nor text."""
-    column = find(table, name)
+    column = find(table, name, values=False)
     if not isinstance(column, Column) or column.dtype.kind not in "iufU":
         raise CatalogueError(f"{name}: not integers or text; choose another column as the id")
     if column.dtype.kind == "f":

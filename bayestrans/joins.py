@@ -25,6 +25,8 @@ Rows = NDArray[np.intp]
 GAIA = "gaia_source_id"
 #: Below this share of the smaller table, a match is suspected.
 LOW_RATE = 0.05
+#: How a match by position is told.
+POSITION = "position"
 
 
 class Joined(NamedTuple):
@@ -144,7 +146,7 @@ def by_position(a: Cleaned, b: Cleaned, radius: float, repeats: str) -> Joined:
     target = places[1].epoch if places[0].motion is not None else places[0].epoch
     towards = [place.at(rows, target) for place, rows in zip(places, kept, strict=True)]
     found = mutual_nearest(towards[0], towards[1], radius)
-    by = f"position within {radius:g} arcsec"
+    by = f"{POSITION} within {radius:g} arcsec"
     rate = _rate(len(found.first), a, b, len(kept[0]), len(kept[1]), by)
     return Joined(
         kept[0][found.first],
@@ -166,7 +168,7 @@ def by_position(a: Cleaned, b: Cleaned, radius: float, repeats: str) -> Joined:
 
 def _key(one: Cleaned, on: str) -> Key:
     with _said_of(one):
-        column = _gaia_column(one) if on == GAIA else str(find(one.table, on).name)
+        column = _gaia_column(one) if on == GAIA else str(find(one.table, on, values=False).name)
         values, null = plain(id_column(one.table, column))
     gaia = on == GAIA or re.search("gaia|source_?id", column.lower()) is not None
     if gaia and values.dtype.kind == "U":
@@ -205,7 +207,7 @@ def _release(survey: Survey, column: str) -> str | None:
 def _gaia_column(one: Cleaned) -> str:
     for name in one.survey.gaia_columns:
         if matches(one.table, name):
-            return str(find(one.table, name).name)
+            return str(find(one.table, name, values=False).name)
     looked = ", ".join(one.survey.gaia_columns)
     raise SurveyError(
         f"{one.survey.title}: {one.source} has no Gaia identifier (looked for {looked}); "
@@ -252,10 +254,12 @@ def _suspicions(keys: list[Key], rate: float) -> tuple[str, ...]:
 
 def _rate(matched: int, a: Cleaned, b: Cleaned, stars_a: int, stars_b: int, by: str) -> float:
     if matched == 0:
+        look = "the identifiers are of the same kind and release"
+        if by.startswith(POSITION):
+            look = "positions are in degrees and of one epoch, or their tables have proper motions"
         raise SurveyError(
             f"no star of {a.survey.title} ({stars_a} to match) is in {b.survey.title} "
-            f"({stars_b}) by {by}; check that both files cover the same sky and that the "
-            "identifiers are of the same kind and release"
+            f"({stars_b}) by {by}; check that both files cover the same sky and that {look}"
         )
     return matched / min(stars_a, stars_b)
 

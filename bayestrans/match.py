@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from astropy.table import Table
+from astropy.table import Column, Table
 from numpy.typing import NDArray
 
 from .clean import Cleaned, clean
@@ -81,7 +81,8 @@ class Match(NamedTuple):
     table : Table
         One row for each common star. Columns of A keep their names, so that a model
         reads A's own catalogue; columns of B end in the suffix. Identifiers are
-        exact. Matched by position, ``separation`` is in arcsec.
+        exact. Matched by position, ``separation`` is in arcsec (``match_separation``,
+        where A has a column of that name).
     spec : Spec
         Reads the table, and A's own catalogue.
     report : MatchReport
@@ -224,8 +225,9 @@ def _joined_table(
     for name, new in names.items():
         table[new] = other[name]
     if joined.separation is not None:
-        table["separation"] = joined.separation
-        table["separation"].unit = "arcsec"
+        taken = {name.lower() for name in table.colnames}
+        name = "separation" if "separation" not in taken else "match_separation"
+        table[name] = Column(joined.separation, unit="arcsec")
     table.meta.clear()
     return table, names
 

@@ -19,8 +19,8 @@ from .delimited import write_csv_parts
 from .files import whole, write_text
 from .fits_tables import write_fits_parts
 from .formats import FORMATS
-from .layout import CatalogueError
-from .tables import read_table
+from .layout import CatalogueError, refuse_unwritable
+from .tables import named, read_table
 from .text_tables import write_ecsv_parts, write_votable_parts
 
 #: What writes a format part by part, as they come from the disk.
@@ -138,7 +138,15 @@ class Parts(Unfinished):
         return self.folder / f"part-{number:06d}.arrow"
 
     def add(self, number: int, table: Table) -> None:
-        """Write one part, whole. All have the units and descriptions of the first one."""
+        """Write one part, whole. All have the units and descriptions of the first one.
+
+        Raises
+        ------
+        CatalogueError
+            For what the table's format cannot hold: now, and not after the last part.
+        """
+        with named(self.out):
+            refuse_unwritable(table, FORMATS[self.out.suffix.lower()])
         if self._header is None:  # to write them takes longer than the part
             self._header = header(table)
         arrow = to_arrow(table, self._header)

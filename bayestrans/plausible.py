@@ -16,9 +16,10 @@ from .units import read_unit
 Floats = NDArray[np.float64]
 
 #: Least and greatest value of any star by unit, wider than those of presets, which know what a
-#: column holds. A plain number can be anything unless it is a logarithm.
+#: column holds. A plain number can be anything unless it is a logarithm, but no filling value.
 LIMITS = {u.K: (500.0, 1e6), u.km / u.s: (-3000.0, 3000.0), u.mag: (-50.0, 50.0)}
 LOGARITHM = (-15.0, 15.0)
+PLAIN = (-1e15, 1e15)
 #: Names of quantities that are logarithms also where the spec gives no unit.
 LOGARITHMS = ("logg", "log_g")
 #: Logarithms are rarely beyond this, what they are taken of always is.
@@ -29,7 +30,7 @@ def limits(item: Input | Output) -> tuple[float, float] | None:
     """Return the least and the greatest value that a quantity can have, if its unit says so."""
     unit = read_unit(item.unit, f"the spec's {item.name}")
     if unit == u.one:
-        return LOGARITHM if item.unit or item.name.lower() in LOGARITHMS else None
+        return LOGARITHM if item.unit or item.name.lower() in LOGARITHMS else PLAIN
     return LIMITS.get(unit)
 
 

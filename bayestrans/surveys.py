@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -122,6 +123,10 @@ RULES: dict[str, Rule] = {
 }
 
 
+#: Bits of an integer, and characters of a text, that a cut can ask for.
+PLACES = {"bits clear": (0, 62), "zero at": (1, 1000)}
+
+
 @dataclass(frozen=True)
 class Cut:
     """A published quality cut: which stars to keep.
@@ -141,6 +146,11 @@ class Cut:
         What the rule compares with.
     description : str
         Why the survey asks for it.
+
+    Raises
+    ------
+    SurveyError
+        For a bit or a character that there cannot be.
     """
 
     name: str
@@ -148,6 +158,15 @@ class Cut:
     rule: str
     wanted: str | bool | float | tuple[int, ...] | tuple[str, ...]
     description: str
+
+    def __post_init__(self) -> None:
+        low, high = PLACES.get(self.rule, (-math.inf, math.inf))
+        places = self.wanted if self.rule in PLACES and isinstance(self.wanted, tuple) else ()
+        wrong = [p for p in places if not isinstance(p, int) or not low <= p <= high]
+        if wrong:
+            raise SurveyError(
+                f"the cut {self.name!r}: {self.rule} {wrong[0]} must be {low} to {high}"
+            )
 
     def __str__(self) -> str:
         several = isinstance(self.wanted, tuple)
@@ -171,7 +190,7 @@ class Cut:
         kept = np.ones(len(table), dtype=bool)
         rule = RULES[self.rule]
         for name in self.columns:
-            values, gap = plain(find(table, name))
+            values, gap = plain(find(table, name, values=False))
             good = ~gap if values.dtype.kind != "f" else ~gap & np.isfinite(values)
             passed = np.zeros(len(table), dtype=bool)
             if good.any():

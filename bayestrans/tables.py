@@ -24,7 +24,7 @@ from .delimited import csv_rows
 from .files import same, whole
 from .fits_tables import NULL, fits_batches, fits_rows
 from .formats import FORMATS, READERS, WRITERS, format_of, text_batches
-from .layout import COMMON, CatalogueError, Layout, Values, plain
+from .layout import COMMON, CatalogueError, Layout, Values, plain, refuse_unwritable
 from .pairs import PairsError
 from .text_tables import ecsv_batches, votable_batches
 
@@ -179,6 +179,8 @@ def write_table(table: Table, path: str | os.PathLike[str], *, overwrite: bool =
     path = Path(path)
     vectors = any(column.ndim > 1 for column in table.itercols())
     check_writable(path, overwrite=overwrite, vectors=vectors)
+    with named(path):
+        refuse_unwritable(table, FORMATS[path.suffix.lower()])
     try:
         with whole(path) as partial:
             WRITERS[FORMATS[path.suffix.lower()]](read_table(table), partial)

@@ -36,12 +36,16 @@ def test_sentinels_and_impossible_values_become_gaps_and_are_counted():
     assert table.meta == {"of": "the source"}
 
 
-def test_bounds_hold_in_the_units_of_the_column():
+def test_values_and_errors_get_the_units_of_the_preset():
     table = stars(survey("apogee-dr17"))
     table["VHELIO_AVG"] = Column([30_000.0, -20_000.0, 2e6, 0.0, 1.0, 2.0], unit="m/s")
     found = clean(table, "apogee-dr17")
     assert found.table["VHELIO_AVG"].mask.tolist() == [0, 0, 1, 0, 0, 0]
-    assert found.table["VHELIO_AVG"].unit == "m/s"
+    assert found.table["VHELIO_AVG"].unit == found.table["VERR"].unit == "km/s"
+    np.testing.assert_allclose(found.table["VHELIO_AVG"][:2], [30.0, -20.0])
+    # An error that has no unit is in that of its value.
+    np.testing.assert_allclose(found.table["VERR"], np.asarray(table["VERR"]) / 1000)
+    assert table["VHELIO_AVG"].unit == "m/s"
     assert table["TEFF"].unit is None
     table["VHELIO_AVG"].unit = "K"
     assert "VHELIO_AVG: 'K' and 'km / s'" in refusal(clean, table, "apogee-dr17")

@@ -185,6 +185,14 @@ def test_a_damaged_table_is_refused_or_read(tmp_path, suffix):
     assert read < CASES  # the damage does something
 
 
+def test_a_damaged_gzipped_table_does_not_hang():
+    """Astropy looks for this file's next table for ever."""
+    path = Path(__file__).parent / "data" / "damaged.fits.gz"
+    for work in (read_table, lambda p: read_inputs(p, SPEC)):
+        with limited(), pytest.raises(CatalogueError, match="unreadable as FITS"):
+            work(path)
+
+
 # ---- models ---------------------------------------------------------------------------
 
 

@@ -17,6 +17,21 @@ from bayestrans.tables import read_table, write_table
 # ---- by identifier ------------------------------------------------------------------------
 
 
+def test_a_table_without_units_has_the_numbers_that_its_spec_tells(tmp_path):
+    ids = FIRST_ID + np.arange(200)
+    a, b = galah(ids), apogee(ids)
+    known = np.array(a["rv_galah"])
+    a["rv_galah"], a["e_rv_galah"] = 1000 * known, 1000 * a["e_rv_galah"]
+    a["rv_galah"].unit = "m/s"
+    found = both(a, b)
+    path = tmp_path / "pairs.csv"
+    write_table(found.table, path)
+    read = bt.read_pairs(path, found.spec)
+    place = read.spec.input_names.index("rv")
+    np.testing.assert_allclose(read.x[:, place], known)
+    np.testing.assert_allclose(read.x_err[:, place], 0.6)
+
+
 def test_neighbouring_identifiers_stay_apart_and_the_rows_belong_together(tmp_path):
     a, b = galah(FIRST_ID + np.arange(40)), apogee(FIRST_ID + np.arange(60)[::-1] + 20)
     found = both(a, b)
@@ -147,6 +162,7 @@ def test_few_common_stars_warn_and_none_is_refused():
     with pytest.warns(MatchWarning, match=r"only 1\.7 % of the smaller table matched"):
         assert len(both(a, b).table) == 1
     message = refusal(a[1:], b)
+    assert message.endswith("that the identifiers are of the same kind and release")
     assert "no star of GALAH DR3 (59 to match) is in APOGEE DR17 (60) by dr3_source_id" in message
     a["flag_sp"] = 1
     assert "no star of GALAH DR3 (0 to match)" in refusal(a, b)

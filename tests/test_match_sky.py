@@ -74,6 +74,11 @@ def test_a_fast_star_is_found_by_its_proper_motion():
     assert found.table["sobject_id"].tolist() == [1000, 1001, 1002, 1003, 1004]
     assert found.table["separation"].max() < 1e-6
     assert found.table["separation"].unit == u.arcsec
+    a["Separation"] = np.ones(n)  # of something else
+    beside = both(a, b, radius=1.0).table
+    assert beside["Separation"].tolist() == [1.0] * n
+    assert beside["match_separation"].max() < 1e-6
+    a.remove_column("Separation")
     assert found.spec.id == "sobject_id"
     assert "moved over 15.5 years by proper motions (1 stars have none and stay)" in str(found)
     b.remove_columns(["GAIAEDR3_PMRA", "GAIAEDR3_PMDEC"])
@@ -88,6 +93,10 @@ def test_positions_that_are_missing_or_crowded_are_counted():
     found = both(a, b, radius=2.0)
     assert found.table["APOGEE_ID_apogee_dr17"].tolist() == ["2M00000", "2M00002"]
     assert found.report.joined.unusable == (2, 0)
+    message = refusal(
+        a, places(b.copy(), [80.0, 90.0, 95.0], np.zeros(3), ("RA", "DEC")), radius=2.0
+    )
+    assert message.endswith("of one epoch, or their tables have proper motions")
     assert "2 stars without position left out" in str(found)
     assert "1 stars of A have more than one star of B within the radius" in str(found)
     assert "a radius of 0 arcsec cannot be used; give 0 to 3600, such as 1" in refusal(

@@ -11,7 +11,7 @@ from astropy.table import Table
 
 import bayestrans as bt
 from bayestrans.catalogue import read_inputs, read_pairs
-from bayestrans.plausible import LOGARITHM, check_column, limits, without_impossible
+from bayestrans.plausible import LOGARITHM, PLAIN, check_column, limits, without_impossible
 from bayestrans.spec import Input, Output, Spec
 
 SPEC = Spec(
@@ -43,7 +43,7 @@ def stars() -> Table:
 
 def test_a_unit_says_what_a_quantity_can_be():
     assert limits(Input("logg", "logg")) == limits(Input("a", "a", unit="dex")) == LOGARITHM
-    assert limits(Input("colour", "colour")) is None
+    assert limits(Input("colour", "colour")) == PLAIN
     assert limits(Input("v", "v", unit="km/s")) == (-3000.0, 3000.0)
     assert limits(Input("d", "d", unit="kpc")) is None
 
@@ -52,7 +52,7 @@ def test_what_no_star_can_be_is_missing_and_counted(caplog):
     table = stars()
     table["teff"][:3] = 0.0, -99.0, 99.0
     table["logg"][4], table["rv"][5], table["colour"][6] = -77.0, 1e5, 88.0
-    table["fe_h"][7] = -50.0
+    table["fe_h"][7] = 1e20  # what NumPy fills gaps with
     with caplog.at_level(logging.WARNING, "bayestrans"):
         found, inputs = read_pairs(table, SPEC), read_inputs(table, SPEC)
     gaps = [[0, 0], [1, 0], [2, 0], [4, 1], [5, 3]]

@@ -13,7 +13,8 @@ from translated import DRAWS, OUTPUTS, PARTS, assert_same, inputs
 import bayestrans as bt
 from bayestrans import answers as engine
 from bayestrans.density import Density
-from bayestrans.tables import read_table
+from bayestrans.parts import Parts
+from bayestrans.tables import read_table, write_table
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -197,16 +198,16 @@ def test_a_star_outside_has_flag_4_and_keeps_its_answer(result):
     assert np.isfinite(answers(result, OUTPUTS)).all()
 
 
-def test_an_enormous_error_has_flag_8(posterior, few, result):
+def test_an_error_unlike_those_in_training_has_flag_8(posterior, few, result):
     table = few.copy()
     scaler = posterior.scaler
     five = np.exp(scaler.log_err_centre + 5 * scaler.log_err_scale)
     table["e_teff_a"][0], table["e_teff_a"][1] = 1.01 * five[0], 0.99 * five[0]
-    table["e_rv_a"][2] = 1e4
+    table["e_rv_a"][2], table["e_teff_a"][3] = 1e4, 1e-20
     out = bt.translate(posterior, table, progress=False)
-    assert (np.asarray(out["flags"][:3]) & 8).tolist() == [8, 0, 8]
-    assert np.isfinite(answers(out[:3], OUTPUTS)).all()
-    assert_same(out[3:], result[3:40])
+    assert (np.asarray(out["flags"][:4]) & 8).tolist() == [8, 0, 8, 8]
+    assert np.isfinite(answers(out[:4], OUTPUTS)).all()
+    assert_same(out[4:], result[4:40])
     assert not (np.asarray(result["flags"]) & 8).all()
 
 
@@ -248,6 +249,40 @@ def test_an_existing_output_is_replaced_on_request(posterior, few, result, tmp_p
 def test_an_output_that_cannot_be_written_is_refused(posterior, catalogue, tmp_path, name, words):
     with pytest.raises(bt.CatalogueError, match=words):
         bt.translate(posterior, catalogue, tmp_path / name, progress=False)
+
+
+def of_text(table: Table) -> Table:
+    table["object_id"] = [f"\N{LATIN SMALL LETTER E WITH ACUTE} {n}" for n in range(len(table))]
+    return table
+
+
+def of_large_numbers(table: Table) -> Table:
+    table["object_id"] = np.arange(len(table)).astype(np.uint64) + np.uint64(2**63)
+    return table
+
+
+@pytest.mark.parametrize(
+    ("name", "ids", "words"),
+    [
+        ("b.fits", of_text, "object_id: FITS tables hold only ASCII, and 40 rows have other"),
+        ("b.vot", of_large_numbers, "object_id: VOTables hold no unsigned 64-bit integers"),
+    ],
+)
+def test_what_a_format_cannot_hold_is_refused_with_the_first_part(
+    posterior, few, tmp_path, monkeypatch, name, ids, words
+):
+    def fail(*_: object) -> None:
+        raise AssertionError("the parts were joined")
+
+    monkeypatch.setattr(Parts, "join", lambda self, partial, coming: (list(coming), fail()))
+    table, path = ids(few.copy()), tmp_path / name
+    with pytest.raises(bt.CatalogueError, match=words) as told:
+        bt.translate(posterior, table, path, progress=False)
+    assert str(told.value).startswith(f"{path}: ")
+    assert str(told.value).endswith("write .parquet or .csv")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(bt.CatalogueError, match=words):
+        write_table(table, path)
 
 
 @pytest.mark.usefixtures("no_work")
