@@ -138,15 +138,16 @@ def _of_output(rows: dict[tuple[str, str], tuple[float, float, float]], title: s
     ]
     shares = {name: values for (what, name), values in rows.items() if what == "share"}
     if shares:
-        head = ("player", "share", "95 %", "change per sd", "slope per unit")
-        lines.append("  {:14s}{:>7s}{:>14s}{:>15s}{:>16s}".format(*head))
+        head = ("player", "share", "95 %", "change per sd", "slope per unit", "95 %")
+        lines.append("  {:14s}{:>7s}{:>14s}{:>15s}{:>16s}{:>23s}".format(*head))
     for player in sorted(shares, key=lambda name: -shares[name][0]):
         mean, lower, upper = (100 * value for value in shares[player])
         interval = f"{lower:.1f} to {upper:.1f}"
         line = f"  {player:14s}{mean:6.1f}%{interval:>14s}"
         if ("slope", player) in rows:
-            change, slope = rows["sensitivity", player][0], rows["slope", player][0]
-            line += f"{math.sqrt(change):15.3g}{slope:+16.3g}"
+            change, (slope, low, high) = rows["sensitivity", player][0], rows["slope", player]
+            between = f"{low:+.3g} to {high:+.3g}"
+            line += f"{math.sqrt(change):15.3g}{slope:+16.3g}{between:>23s}"
         lines.append(line)
     return lines
 

@@ -151,7 +151,8 @@ class Diagnosis(NamedTuple):
 
 def _sampling_lines(name: str, block: BlockDiagnosis) -> list[str]:
     def shown(values: dict[str, float], form: str) -> str:
-        return ", ".join(f"{v:{form}} ({k} %)" for k, v in values.items())
+        # Chains that stand still disagree without bound.
+        return ", ".join(f"{v if v < 1e6 else np.inf:{form}} ({k} %)" for k, v in values.items())
 
     tuning = (
         f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in block.tuning.items()
@@ -273,7 +274,9 @@ def _sampling(posterior: Posterior) -> tuple[Groups, dict[str, BlockDiagnosis]]:
         outputs = list(block.block.outputs)
         lead = next(iter(block.draws.values())).shape[:2]
         location, scale = (v[..., outputs].reshape(*lead, -1) for v in (mean, scatter))
-        return judge(location, scale, wide[:, outputs].ravel(), block.stats, block.tuning)
+        layers = len(posterior.network.hidden)
+        spread = wide[:, outputs].ravel()
+        return judge(location, scale, spread, block.stats, block.tuning, layers)
 
     blocks = {block.block.name: judged(block) for block in posterior.blocks}
     return function_groups(posterior, mean, scatter), blocks

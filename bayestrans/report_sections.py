@@ -141,26 +141,35 @@ def convergence(material: Material) -> Section:
     rows, settings = [], []
     for name, block in material.diagnosis.blocks.items():
         numbers = [number(block.rhat[p], ".3f") for p in ("50", "90")]
+        numbers += [number(block.scatter_rhat["90"], ".3f")]
         numbers += [number(ess[p], ".0f") for ess in (block.ess_bulk, block.ess_tail) for p in ess]
+        numbers += [number(block.mcse_mean["90"], ".2g")]
         verdict = "warned" if block.warnings else "good"
         rows.append((name, *numbers, number(block.mode_spread, ".2f"), verdict))
         said = (
             f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in block.tuning.items()
         )
         settings.append((name, ", ".join(said) or "not recorded"))
-    head = ("network", "R-hat 50 %", "90 %", "bulk ESS 50 %", "10 %", "tail ESS 50 %", "10 %")
+    head = ("network", "R-hat 50 %", "90 %", "of scatter", "bulk ESS 50 %", "10 %", "tail ESS 50 %")
     caption = (
-        "Over the probe stars: R-hat at its 50th and 90th percentile, effective draws at their "
-        "50th and 10th, and the spread between chains over that within"
+        "Over the probe stars: R-hat at its 50th and 90th percentile, that of the scatter at its "
+        "90th, effective draws at their 50th and 10th, the Monte Carlo error of the mean over the "
+        "predictive's spread at its 90th, and the spread between chains over that within"
     )
+    loo = [
+        (name, f"{one.n}", f"{one.nll:.3f} ± {one.se:.3f}", number(one.p, ".1f"), f"{one.bad}")
+        for name, one in material.diagnosis.loo.items()
+    ]
+    loo_head = ("network", "stars", "NLL of a star", "effective parameters", "unreliable")
     return Section(
         "convergence",
-        "Convergence",
+        "Convergence, and the fit to its own stars",
         (
             "Judged by what the networks predict at probe stars. Weights of networks can be "
             "swapped without changing a prediction, so that their own R-hat means nothing.",
-            Sheet(caption, (*head, "spread", "verdict"), rows),
+            Sheet(caption, (*head, "10 %", "error of mean", "spread", "verdict"), rows),
             Sheet("The sampler", ("network", "what it recorded"), settings, text=True),
+            *([Sheet("Training stars, each left out in turn", loo_head, loo)] if loo else []),
             *(
                 Picture(figure, *DIAGNOSES[name])
                 for name, figure in pictures(material.diagnosis).items()

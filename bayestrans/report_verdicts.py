@@ -129,8 +129,13 @@ def _training(posterior: Posterior) -> Iterator[Verdict]:
 
 
 def _sampling(diagnosis: Diagnosis) -> Iterator[Verdict]:
-    for warning in diagnosis.warnings:
-        yield Verdict("warning", warning, "convergence")
+    if diagnosis.faults:
+        serious = diagnosis.verdict == "do not use"
+        text = f"the diagnosis of the chains and of the fit to its own stars: {diagnosis.verdict}"
+        yield Verdict("warning" if serious else "caution", text, "convergence")
+    for name, fault in diagnosis.faults:
+        grade = "warning" if fault.serious else "caution"
+        yield Verdict(grade, f"{name}: {fault.text}", "convergence")
     good = [name for name, block in diagnosis.blocks.items() if not block.warnings]
     if good:
         text = f"the chains agree on what the network predicts: {', '.join(good)}"

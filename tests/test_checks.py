@@ -24,6 +24,14 @@ def test_outliers_are_told_from_a_wrong_width():
     assert judge_pit(values, 1).word == "calibrated but for outliers"
 
 
+def test_outliers_are_named_although_the_others_are_not_uniform_either():
+    # A Student-t of few degrees of freedom: heavy ends, and too many in the middle of one side.
+    values = np.concatenate([np.linspace(0.002, 0.998, 480) ** 1.1, np.full(20, 0.9999)])
+    assert judge_pit(values, 1).word == "calibrated but for outliers"
+    wide = np.concatenate([0.5 + 0.7 * np.linspace(-0.5, 0.5, 480), np.full(20, 0.9999)])
+    assert judge_pit(wide, 1).word == "too wide"
+
+
 def test_uniform_values_fail_as_rarely_as_they_should():
     rng = np.random.default_rng(1)
     failed = [judge_pit(rng.uniform(size=200), 1).word != "calibrated" for _ in range(300)]
@@ -62,6 +70,9 @@ def test_the_prior_reaches_what_it_gives_and_not_what_it_does_not():
     )
     assert reach(rng.normal(0.5, 1.5, 100), drawn_sets).within
     assert not reach(rng.normal(9.0, 1.0, 100), drawn_sets).within
+    assert not reach(rng.normal(0.0, 300.0, 100), drawn_sets).within
+    # What is learned to be alike is no fault of the prior.
+    assert reach(rng.normal(0.5, 1e-6, 100), drawn_sets).within
 
 
 @pytest.mark.parametrize(

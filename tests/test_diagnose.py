@@ -340,7 +340,9 @@ def test_text_gives_the_verdict_and_its_evidence(train):
     assert any(f"{good.blocks['rv'].rhat['90']:.3f} (90 %)" in line for line in lines)
     assert any("step_size 0.3" in line for line in lines)
     assert "warning" not in str(good)
-    bad = str(bt.diagnose(drawn(train, energy_variance=0.01)))
+    bad = str(bt.diagnose(drawn(train, energy_variance=0.001)))
     assert bad.count(": the energy error varies") == 2
     assert bad.startswith("verdict: usable, for 2 reasons:")
+    worse = bt.diagnose(drawn(train, energy_variance=0.01))
+    assert worse.verdict == "do not use"
     assert "intrinsic: see the warnings" in bad

@@ -33,12 +33,15 @@ def test_errors_of_the_wrong_size_are_warned_of(tmp_path, factor, fault):
 
 @pytest.mark.usefixtures("no_pictures")
 def test_what_is_wrong_comes_before_what_is_good(tmp_path):
-    posterior = model(apart=0.05, units_assumed={"teff_a": "K"}, held_out_regions=None)
+    posterior = model(apart=1.0, units_assumed={"teff_a": "K"}, held_out_regions=None)
     path = bt.report(posterior, tmp_path)
     text = path.read_text(encoding="utf-8")
     found = verdicts(text)
     assert found[0][0] == "warning"
-    assert "intrinsic: R-hat of predictions is " in found[0][1]
+    assert found[0][1].startswith("the diagnosis of the chains and of the fit")
+    assert "do not use" in found[0][1]
+    (mixing,) = [grade for grade, said in found if "intrinsic: R-hat of predictions is " in said]
+    assert mixing == "warning"
     grades = [grade for grade, _ in found]
     assert grades == sorted(grades, key=["warning", "caution", "good"].index)
     assert ("teff_a K" in said for _, said in found)
@@ -47,6 +50,15 @@ def test_what_is_wrong_comes_before_what_is_good(tmp_path):
     ahead = body[: body.index('<li class="warning">')]
     assert not re.search("<(img|table|figure|nav|h3)", ahead)
     assert "deal with them before using this model" in ahead
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_what_a_usable_model_lacks_is_a_caution(tmp_path):
+    found = judged(model(apart=0.05), tmp_path)
+    grades = {grade for grade, said in found if "R-hat of predictions is " in said}
+    assert grades == {"caution"}
+    assert any(said.endswith("its own stars: usable") for _, said in found)
+    assert not any(grade == "warning" for grade, _ in found)
 
 
 @pytest.mark.usefixtures("no_pictures")
