@@ -8,6 +8,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 import xarray as xr
 
+#: The density is said to be coarse where its stars vary by more than this share less or more
+#: than the given ones, and by so many standard errors.
+COARSE, COARSE_ERRORS = 0.05, 3.0
+
 #: Dimensions of the posterior draws.
 SAMPLE = ("chain", "draw")
 
@@ -28,9 +32,12 @@ class Importance(NamedTuple):
         the same per unit of an input, or per unit of the natural logarithm of a quoted
         error. ``shapley`` is what a player explains of the variance over the stars,
         ``explained`` all of it, in the output's unit squared, and ``share`` the one over the other.
+        These are of stars drawn from the model's density; ``among_given`` is the variance
+        over the given stars themselves, of those that lack nothing.
     monte_carlo : Dataset
         Standard errors of the posterior means of ``sensitivity``, ``change``, ``slope``,
-        ``shapley``, ``share`` and ``explained`` that the finite number of stars leaves. No interval
+        ``shapley``, ``share``, ``explained`` and ``among_given`` that the finite number of
+        stars leaves. No interval
         of the draws contains them.
     budget : DataArray
         The variance of the catalogue's answer for each ``star`` and ``output``, by ``part``
@@ -123,29 +130,40 @@ class Importance(NamedTuple):
         for output, unit in self.units["outputs"].items():
             rows = table[(table["output"] == output) & (table["target"] == "correction")]
             found = {
-                (what, name): (mean, lower, upper)
-                for _, name, what, _, mean, lower, upper, _ in rows.itertuples(index=False)
+                (what, name): tuple(values)
+                for _, name, what, _, *values in rows.itertuples(index=False)
             }
             lines += [*_of_output(found, f"{output} [{unit}]" if unit else output), ""]
         return "\n".join([*lines, *_of_budget(self)])
 
 
-def _of_output(rows: dict[tuple[str, str], tuple[float, float, float]], title: str) -> list[str]:
-    """Return what the correction of one output rests on, largest share first."""
-    mean, lower, upper = (math.sqrt(value) for value in rows["explained", ""])
+def _of_output(rows: dict[tuple[str, str], tuple[float, ...]], title: str) -> list[str]:
+    """Return what the correction of one output rests on, largest share first.
+
+    ``rows`` holds mean, interval and Monte-Carlo error by what is told and of which input.
+    """
+    mean, lower, upper, _ = (math.sqrt(value) for value in rows["explained", ""])
     lines = [
         f"{title}: the correction varies by {mean:.3g} ({lower:.3g} to {upper:.3g}) between stars"
     ]
+    if given := rows.get(("among_given", "")):
+        known = math.sqrt(given[0])
+        error = 0.5 * given[3] / known if known > 0 else 0.0  # of the square root
+        if abs(known - mean) > max(COARSE * known, COARSE_ERRORS * error):
+            lines.append(
+                f"  but by {known:.3g} among the given stars: the density that stars are drawn "
+                "from is coarse, and shares are less certain than their intervals say"
+            )
     shares = {name: values for (what, name), values in rows.items() if what == "share"}
     if shares:
         head = ("player", "share", "95 %", "change per sd", "slope per unit", "95 %")
         lines.append("  {:14s}{:>7s}{:>14s}{:>15s}{:>16s}{:>23s}".format(*head))
     for player in sorted(shares, key=lambda name: -shares[name][0]):
-        mean, lower, upper = (100 * value for value in shares[player])
+        mean, lower, upper, _ = (100 * value for value in shares[player])
         interval = f"{lower:.1f} to {upper:.1f}"
         line = f"  {player:14s}{mean:6.1f}%{interval:>14s}"
         if ("slope", player) in rows:
-            change, (slope, low, high) = rows["sensitivity", player][0], rows["slope", player]
+            change, (slope, low, high, _) = rows["sensitivity", player][0], rows["slope", player]
             between = f"{low:+.3g} to {high:+.3g}"
             line += f"{math.sqrt(change):15.3g}{slope:+16.3g}{between:>23s}"
         lines.append(line)

@@ -26,6 +26,10 @@ Floats = NDArray[np.float64]
 ERRORS, ERROR_OF = "errors", "{} error"
 
 
+#: Given stars at which the variance over the density is checked, at most: bounds the memory.
+CHECKED = 2000
+
+
 class _Part(NamedTuple):
     """What is found for one network.
 
@@ -90,7 +94,9 @@ def importance(
     what inputs that go together explain together. Both are of the networks' own mean:
     how it fades to a line where stars are rare is left out. An input that tells of
     others earns a share even where its sensitivity is zero. The density is a coarse one
-    (`Density`): ``benchmarks/importance.py`` shows by how much a finer one moves the shares.
+    (`Density`), of which no interval tells: shares move by some per cent of the variance with a
+    finer one (``benchmarks/importance.py``; figures in ``docs/results.md``), and where it
+    does not give the variance of the stars themselves, the text says so.
     """
     check_posterior(posterior)
     check_count("seed", seed, 0)
@@ -239,6 +245,7 @@ def _part(
     }
     every["slope"], errors["slope"] = change / spread, errors["change"] / spread
     shared, shared_errors = _shares(found)
+    shared["among_given"], shared_errors["among_given"] = _among(mean, z[seen.all(axis=1)])
     variance = budget(posterior, block, stars, slopes, draws)
     every, errors = every | shared, errors | shared_errors
     return _Part(list(outputs), features, list(players), every, errors, variance)
@@ -250,6 +257,17 @@ def _standard_error(values: Floats, seen: NDArray[np.bool_]) -> Floats:
     mean = (weight * values).sum(axis=-1, keepdims=True)
     variance = (weight**2 * (values - mean) ** 2).sum(axis=-1)
     return np.swapaxes(np.sqrt(variance), 1, 2)
+
+
+def _among(mean: Mean, z: Floats) -> tuple[Floats, Floats]:
+    """Return the variance (S, targets, K) over the stars themselves, and its standard error."""
+    some = z[np.arange(min(CHECKED, len(z))) * len(z) // max(1, min(CHECKED, len(z)))]
+    values = np.asarray(mean.values(some), dtype=np.float64)
+    if len(some) < 2:
+        nothing = np.full(values.shape[:-1], np.nan)
+        return nothing, nothing[0]
+    square = (values - values.mean(axis=-1, keepdims=True)) ** 2
+    return square.mean(axis=-1), square.mean(axis=0).std(axis=-1) / math.sqrt(len(some))
 
 
 def _shares(found: Effects) -> tuple[dict[str, Floats], dict[str, Floats]]:

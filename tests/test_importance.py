@@ -216,6 +216,21 @@ def test_each_draw_of_a_line_has_the_closed_forms(line, found):
                 np.testing.assert_allclose(mine, truth, atol=0.02 * truth.sum())
 
 
+def test_the_density_is_held_against_the_stars_themselves(line):
+    slope = line.blocks[0].draws["slope"].astype(float) * line.scaler.delta_scale[:, None]
+    given = stars(800)
+    asked = bt.importance(line, given, draws=200, progress=False)
+    z = (given.x - line.scaler.x_centre) / line.scaler.x_scale
+    expected = np.einsum("cdki,ij,cdkj->cdk", slope, np.cov(z.T, ddof=0), slope)
+    mine = asked.draws["among_given"].sel(target="correction")
+    np.testing.assert_allclose(mine, expected, rtol=1e-3)
+    assert "is coarse" not in str(asked)
+    centre = given.x.mean(axis=0)
+    alike = dataclasses.replace(given, x=centre + 0.5 * (given.x - centre))
+    told = str(bt.importance(line, alike, draws=20, progress=False))
+    assert told.count("among the given stars: the density that stars are drawn from is") == 2
+
+
 def test_shapley_effects_sum_to_the_explained_variance(found):
     total = found.draws["shapley"].sum("player")
     np.testing.assert_allclose(total, found.draws["explained"], rtol=1e-6)

@@ -139,7 +139,7 @@ def test_sections_come_in_order_after_the_verdicts(whole):
     assert Page(whole).words("h2") == [
         "Verdicts",
         "What was trained",
-        "Convergence",
+        "Convergence, and the fit to its own stars",
         "How good it is on held-out stars",
         "What was learned where stars are few",
         "What it rests on",
