@@ -152,7 +152,7 @@ class Diagnosis(NamedTuple):
 def _sampling_lines(name: str, block: BlockDiagnosis) -> list[str]:
     def shown(values: dict[str, float], form: str) -> str:
         # Chains that stand still disagree without bound.
-        return ", ".join(f"{v if v < 1e6 else np.inf:{form}} ({k} %)" for k, v in values.items())
+        return ", ".join(f"{np.inf if v > 1e6 else v:{form}} ({k} %)" for k, v in values.items())
 
     tuning = (
         f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in block.tuning.items()

@@ -146,11 +146,12 @@ def pit_ecdf(evaluation: Evaluation, names: Sequence[str]) -> Figure:
         biased: too low where the curve lies below zero.
     """
     figure, panels = panel_grid(len(names), 1.9, sharex=True)
-    place = np.linspace(0, 1, 201)[1:-1]
     for k, (axis, name) in enumerate(zip(panels, names, strict=True)):
         pit = evaluation.pit[:, k]
         pit = pit[np.isfinite(pit)]
         if len(pit):
+            # Where a share of so many stars can be: other places would beat against them.
+            place = np.unique(np.round(np.linspace(0, 1, 201) * len(pit)))[1:-1] / len(pit)
             low, high = (edge - place for edge in _uniform_band(len(pit), place))
             axis.fill_between(place, low, high, color=GREY, alpha=0.25, lw=0)
             found = ecdf_utils.compute_ecdf(pit, place) - place

@@ -231,10 +231,18 @@ def predictive_check(diagnosis: Diagnosis) -> Figure:
     return figure
 
 
+def _bins(values: NDArray[np.float64]) -> int | list[float]:
+    """Return bins; each of as many possible values where a share takes only some."""
+    taken = np.unique(values)
+    if len(taken) > len(values) / 4 or len(taken) < 2:
+        return 25 if len(taken) > 1 else 1
+    step = np.diff(taken).min()
+    step *= np.ceil(np.ptp(taken) / step / 25)
+    return [float(edge) for edge in np.arange(taken[0] - step / 2, taken[-1] + step, step)]
+
+
 def _statistic(axis: Axes, one: Statistic, name: str, unit: str) -> None:
-    # A share takes few values: one bar for each.
-    bins = min(25, len(np.unique(one.replicated)))
-    axis.hist(one.replicated, bins=bins, color=GREY, alpha=0.4, lw=0)
+    axis.hist(one.replicated, bins=_bins(one.replicated), color=GREY, alpha=0.4, lw=0)
     axis.axvline(one.observed, color=COLOURS[1], lw=1.3)
     low, high = axis.get_ylim()
     axis.set_ylim(low, 1.25 * high)

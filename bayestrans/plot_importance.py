@@ -31,6 +31,9 @@ PART_STYLES = {
     "calibration": ("calibration", COLOURS[1], "xxxx"),
 }
 
+#: Above all panels.
+LEGEND: dict[str, Any] = {"loc": "outside upper right", "ncols": 2, "fontsize": 7, "frameon": False}
+
 #: Shares below this are drawn without their number.
 LEAST_WRITTEN = 0.07
 
@@ -74,7 +77,7 @@ def importance(result: Importance) -> Figure:
         name = label(output, unit).removeprefix(symbol(output))
         right.set_xlabel(f"rms change of {symbol(output)} per sd{name}", fontsize=7.5)
     if len(change["feature"]) > len(inputs):
-        _legend(grid[0, 1])
+        _legend(figure, grid[0, 1])
     return figure
 
 
@@ -101,7 +104,7 @@ def _intervals(
     axis.set_axisbelow(True)
 
 
-def _legend(axis: Axes) -> None:
+def _legend(figure: Figure, axis: Axes) -> None:
     for style, text in enumerate(("value", "quoted error")):
         options: dict[str, Any] = {
             "marker": MARKERS[style],
@@ -110,7 +113,8 @@ def _legend(axis: Axes) -> None:
             "ms": 4,
         }
         axis.plot([], [], lw=1.5, label=text, **options)
-    axis.legend(fontsize=7, frameon=False, loc="lower right")
+    # Outside: within it would lie on intervals.
+    figure.legend(*axis.get_legend_handles_labels(), **LEGEND)
 
 
 def error_budget(result: Importance) -> Figure:
@@ -164,7 +168,8 @@ def _write_shares(axis: Axes, start: Floats, width: Floats) -> None:
 
 def _name_bars(axis: Axes, outputs: dict[str, str], sd: Floats, end: float) -> None:
     axis.set_yticks(range(len(outputs)), [symbol(name) for name in outputs])
-    axis.set_ylim(len(outputs) - 0.5, -0.5)
+    axis.set_ylim(len(outputs) - 0.5, -0.8)
+    axis.text(1.02 * end, -0.6, "rms error", va="center", fontsize=6.5, color="0.35")
     for row, ((name, unit), value) in enumerate(zip(outputs.items(), sd, strict=True)):
         text = label(name, unit).removeprefix(symbol(name)).strip(" []")
         axis.text(1.02 * end, row, f"{value:.2g} {text}".strip(), va="center", fontsize=7)
