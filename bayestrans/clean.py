@@ -19,6 +19,9 @@ from .units import read_unit
 
 Bools = NDArray[np.bool_]
 
+#: A table that lacks what more than this share of the cuts need is perhaps of another survey.
+FOREIGN = 0.7
+
 
 class CutCount(NamedTuple):
     """What one cut did.
@@ -203,11 +206,18 @@ def _parts(item: Quantity) -> tuple[str, ...]:
 
 
 def _check_cuts(table: Table, survey: Survey, off: frozenset[str]) -> None:
-    lost = {cut.name: cut.missing(table) for cut in survey.cuts if cut.name not in off}
-    lost = {name: columns for name, columns in lost.items() if columns}
+    asked = [cut for cut in survey.cuts if cut.name not in off]
+    lost = {cut.name: cut.missing(table) for cut in asked if cut.missing(table)}
+    switches = " ".join(f"--without {name}" for name in lost)
+    if len(lost) > 1 and len(lost) > FOREIGN * len(asked):
+        columns = ", ".join(dict.fromkeys(name for names in lost.values() for name in names))
+        raise SurveyError(
+            f"is this a table of {survey.title}? It lacks what {len(lost)} of {len(asked)} cuts "
+            f"need ({columns}); name another preset (bayestrans surveys), or add the columns, or "
+            f"switch the cuts off ({switches}) if they were made before"
+        )
     if lost:
         each = ", ".join(f"{name} (column {', '.join(columns)})" for name, columns in lost.items())
-        switches = " ".join(f"--without {name}" for name in lost)
         raise SurveyError(
             f"the table lacks columns for the cuts of {survey.title}: {each}; add the columns, "
             f"or switch the cuts off ({switches}) and make sure another way that such stars are out"

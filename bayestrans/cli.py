@@ -213,7 +213,7 @@ def _add_pair(one: argparse.ArgumentParser) -> None:
     )
     one.add_argument("--suffix", help="ends the names of B's columns (default: its preset)")
     one.add_argument("--out", required=True, help="table of common stars to write")
-    one.add_argument("--spec", required=True, help="spec to write (.toml), for fit")
+    one.add_argument("--spec", help="spec to write, for fit (default: as --out, .toml)")
     one.add_argument("--overwrite", action="store_true", help="replace existing outputs")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import warnings
 from pathlib import Path
 
@@ -34,12 +35,13 @@ def run_clean(options: argparse.Namespace) -> int:
 
 def run_pair(options: argparse.Namespace) -> int:
     """Find the common stars of two surveys and write their spec."""
-    for target in (options.out, options.spec):
+    spec = options.spec or os.fspath(Path(options.out).with_suffix(".toml"))
+    for target in (options.out, spec):
         refuse_inputs(target, options.a, options.b, options.survey_a, options.survey_b)
-    if Path(options.out).resolve() == Path(options.spec).resolve():
+    if Path(options.out).resolve() == Path(spec).resolve():
         raise ValueError(f"{options.out}: table and spec cannot be one file; name two")
     check_writable(options.out, overwrite=options.overwrite)
-    check_target(options.spec, overwrite=options.overwrite)
+    check_target(spec, overwrite=options.overwrite)
     on = options.on or GAIA
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MatchWarning)  # the report has them
@@ -58,9 +60,9 @@ def run_pair(options: argparse.Namespace) -> int:
             suffix=options.suffix,
         )
     write_table(found.table, options.out, overwrite=options.overwrite)
-    write_text(options.spec, found.spec.to_toml())
-    print(f"{found}\nwrote {len(found.table)} stars to {options.out}, their spec to {options.spec}")
-    print(f"next: bayestrans fit {options.out} --spec {options.spec} --out model.nc --hold-out 0.2")
+    write_text(spec, found.spec.to_toml())
+    print(f"{found}\nwrote {len(found.table)} stars to {options.out}, their spec to {spec}")
+    print(f"next: bayestrans fit {options.out} --spec {spec} --out model.nc --hold-out 0.2")
     return 0
 
 

@@ -118,7 +118,8 @@ def _query(source: VizieR, max_rows: int | None) -> Table:
         ) from error
     if not found:
         raise SurveyError(
-            f"VizieR has no rows of {source.table}; look at vizier.cds.unistra.fr where it is now"
+            f"VizieR gave no rows of {source.table}; try again later, and if that does not help, "
+            "look at vizier.cds.unistra.fr whether it is at work and where the table is now"
         )
     return found[0]
 

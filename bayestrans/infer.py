@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 import warnings
 from datetime import UTC, datetime
@@ -28,6 +29,8 @@ from .sample import Method, SamplingWarning
 from .scale import Scaler
 from .spec import Block
 from .target import build_target, scaled_data
+
+log = logging.getLogger("bayestrans")
 
 #: Convergence is judged at this many training stars.
 PROBES = 200
@@ -199,6 +202,14 @@ def _check_count(pairs: Pairs) -> None:
                 f"needed ({STARS_PER_FEATURE} for each of its {features} features): "
                 "find more common stars or use fewer inputs"
             )
+        for k in block.outputs:
+            if (seen := int(pairs.seen[:, k].sum())) < needed:
+                name = pairs.spec.outputs[k].name
+                log.warning(
+                    f"{name} is known of {seen} training stars only, of which {needed} would be "
+                    f"needed for it alone: what is said of it rests mostly on the prior and on "
+                    "the outputs that go with it"
+                )
 
 
 def _record(pairs: Pairs, method: Method, seed: int, seconds: float) -> dict[str, Any]:

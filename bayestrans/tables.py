@@ -160,6 +160,9 @@ def _explained(kind: str, remedy: str, path: Path | None = None) -> Iterator[Non
     except MemoryError as error:  # damage may declare any number of rows
         reason = "it asks for more memory than there is"
         raise CatalogueError(f"unreadable as {kind} ({reason}); {remedy}") from error
+    except UnicodeDecodeError as error:
+        where = f"byte {error.start + 1} is not of UTF-8"
+        raise CatalogueError(f"unreadable as {kind} ({where}); save its text as UTF-8") from error
     except Exception as error:
         reason = _short(error, path)
         raise CatalogueError(f"unreadable as {kind} ({reason}); {remedy}") from error

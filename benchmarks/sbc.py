@@ -35,7 +35,7 @@ from bayestrans.sample import Method
 from bayestrans.target import Target, build_target
 
 STARS, FEATURES, OUTPUTS = 150, 2, 2
-NETWORK, NOISE = bt.Network((6,)), bt.Noise(error_factor="free")
+NETWORK, NOISE = bt.Network((6,)), bt.Noise()
 SHAPE = Shape.of(NETWORK, NOISE, OUTPUTS)
 #: Three places among the stars, which are standard normal, and one beyond them.
 PLACES = np.array([[0.0, 0.0], [1.0, -0.5], [-1.0, 1.5], [3.0, 3.0]])

@@ -114,6 +114,9 @@ def test_cuts_that_cannot_be_made_are_all_named_with_the_remedy(tmp_path):
         "columns, or switch the cuts off (--without star_bad --without duplicate --without "
         "telluric) and make sure another way that such stars are out"
     )
+    message = refusal(clean, stars(survey("galah-dr3")), "apogee-dr17", without=["fe_h_flag"])
+    assert message.startswith("is this a table of APOGEE DR17? It lacks what ")
+    assert "name another preset (bayestrans surveys)" in message
     off = ["star_bad", "duplicate", "telluric"]
     assert len(clean(table, "apogee-dr17", without=off).table) == 6
 

@@ -97,8 +97,8 @@ def test_when_vizier_fails_nothing_is_written(vizier, tmp_path):
     for content, said in (
         (ConnectionError("no route to host"), "did not answer for III/286/catalog (no route"),
         (ANSWER.read_bytes()[:3000], "did not answer"),
-        (EMPTY, "has no rows of III/286/catalog"),
-        (b"Sorry, down for maintenance", "has no rows"),
+        (EMPTY, "gave no rows of III/286/catalog; try again later"),
+        (b"Sorry, down for maintenance", "whether it is at work"),
     ):
         reply["content"] = content
         assert said in refusal("apogee-dr17", path)

@@ -7,6 +7,7 @@ import pytest
 from tiny import NAN, SMALL, stars, temperatures, tiny_fit
 
 import bayestrans as bt
+from bayestrans.infer import _check_count as check_count
 from bayestrans.pairs import PairsError
 
 
@@ -60,6 +61,15 @@ def test_stars_are_counted_per_network():
     pairs.y[25:, 0] = NAN
     with pytest.raises(PairsError, match=r"25 training stars for the rv .* at least 40 .*6 feat"):
         bt.fit(pairs, calibrate=False, progress=False)
+
+
+def test_an_output_that_few_stars_have_is_named_before_the_fit(caplog):
+    pairs = bt.simulate(200, 0, seed=1).pairs
+    pairs.y[12:, 3] = NAN
+    with caplog.at_level("WARNING", "bayestrans"):
+        check_count(pairs)
+    assert "mg_fe is known of 12 training stars only, of which 50 would be needed" in caplog.text
+    assert len(caplog.records) == 1
 
 
 def test_a_constant_column_is_refused_before_the_fit():

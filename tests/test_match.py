@@ -291,6 +291,11 @@ def test_pairs_of_the_command_line_are_those_of_the_api_and_can_be_fitted(files,
     assert table["dr3_source_id"].tolist() == expected.table["dr3_source_id"].tolist()
     assert Spec.from_toml(folder / "s.toml") == expected.spec
     bt.read_pairs(folder / "p.parquet", expected.spec)
+    # Unasked, the spec lies beside the table.
+    at = arguments.index("--spec")
+    arguments = [*arguments[:at], *arguments[at + 2 :], "--overwrite"]
+    assert cli.main(arguments) == 0
+    assert Spec.from_toml(folder / "p.toml") == expected.spec
     assert "taken to be in" not in capsys.readouterr().err  # the table carries its units
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from itertools import islice
@@ -18,12 +19,14 @@ from bayestrans.cli import main
 from bayestrans.merge import learned_factor
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+BENCHMARKS = EXAMPLES.parent / "benchmarks"
 
 #: 5 for the figures in the docs.
 K2_FOLDS = int(os.environ.get("BAYESTRANS_K2_FOLDS", "2"))
 #: "one" for Gaia's errors as quoted: its figures are printed, and fail.
 VELOCITY_FACTOR = os.environ.get("BAYESTRANS_VELOCITY_FACTOR", "below one")
-SEISMIC_STEPS = os.environ.get("BAYESTRANS_SEISMIC_STEPS", "4000")
+#: 4000 for the figures in the docs.
+SEISMIC_STEPS = os.environ.get("BAYESTRANS_SEISMIC_STEPS", "2000")
 
 pytestmark = [pytest.mark.slow, pytest.mark.realdata]
 
@@ -138,3 +141,23 @@ def test_velocity_in_five_folds(real_data):
     assert mean["after"] <= mean["before"]
     assert mean["crps"] < mean["identity"]
     assert np.abs(mean["cover"] - [0.68, 0.95]).max() <= 0.03
+
+
+def test_one_fit_to_stars_with_gaps_serves_everyone_better(real_data, monkeypatch, capsys):
+    """Than fits to the stars, or to the columns, without them; by a fit that takes little time."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    gaps = importlib.import_module("gaps")
+
+    def fitted(pairs: bt.Pairs, _: int, seed: int = 0) -> bt.Posterior:
+        how = {"method": bt.Ensemble(members=4, warm_steps=500), "network": bt.Network((16,))}
+        return bt.fit(pairs, **how, calibrate=False, seed=seed, progress=False)
+
+    monkeypatch.setattr(gaps, "fitted", fitted)
+    gaps.galah_tables(real_data / "galah_apogee.csv", folds=1, steps=0)
+    told = capsys.readouterr().out.split("Worse than ours")[1]
+    print(told)
+    rows = [row.split("|")[1:] for row in told.splitlines() if row.startswith("| everyone")]
+    assert len(rows) == 3
+    # The mean (low to high) of the difference; the density of a few modes says nothing.
+    for name, _, energy, *_ in rows:
+        assert float(energy.split("(")[1].split(" to ")[0]) > 0, name
