@@ -3,8 +3,9 @@
 ``python benchmarks/importance.py [--budget 60]`` fits a model as the demo does and prints
 the time of `importance`, of the same without posterior draws (a point value for each
 effect) and of a sensitivity by finite differences, all in one run on one machine; then
-the Monte-Carlo error for more and more stars, and how much the effects depend on the
-density that stars are drawn from.
+the Monte-Carlo error for more and more stars, how much the effects depend on the density that
+stars are drawn from, and how they compare with those of the truth: what many more stars say of
+the mean correction, by boosted trees, over the finest of these densities.
 """
 
 from __future__ import annotations
@@ -19,11 +20,15 @@ from typing import Any
 
 import jax
 import numpy as np
+from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.mixture import GaussianMixture
 
 import bayestrans as bt
 from bayestrans.sensitivity import Mean
 from bayestrans.shapley import Population, effects
+
+#: Stars that tell the truth.
+TRUTH_STARS = 200_000
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
@@ -51,8 +56,8 @@ def finite_differences(posterior: bt.Posterior, draws: int) -> None:
             posterior.predict(moved, x_err, kind="mean", draws=draws)
 
 
-def by_density(posterior: bt.Posterior) -> None:
-    """Print shares of the intrinsic corrections for the model's density and for finer ones."""
+def by_density(posterior: bt.Posterior) -> Population:
+    """Print shares of the intrinsic corrections for several densities; return the finest."""
     block = posterior.blocks[0]
     mean, inputs = Mean.of(posterior, block, 20), block.block.inputs
     width, total = len(inputs), len(posterior.spec.inputs)
@@ -75,6 +80,41 @@ def by_density(posterior: bt.Posterior) -> None:
         print(f"{title}: standard deviation {np.round(np.sqrt(variance), 3)}")
         for player, row in zip([*names, "errors"], share, strict=True):
             print(f"  {player:8s}" + "".join(f"{100 * value:8.1f}%" for value in row))
+    return population
+
+
+def by_truth(posterior: bt.Posterior, population: Population) -> None:
+    """Print the shares of the intrinsic corrections beside those of the truth."""
+    block = posterior.blocks[0]
+    outputs, inputs = list(block.block.outputs), block.block.inputs
+    many = bt.simulate(TRUTH_STARS, 0, seed=98).pairs
+    z = posterior.scaler.features(many.x, many.x_err, inputs)
+    delta = posterior.scaler.delta(many.x, many.y)[:, outputs]
+    trees = [
+        HistGradientBoostingRegressor(max_iter=200, min_samples_leaf=200, random_state=0).fit(z, d)
+        for d in delta.T
+    ]
+    width = len(inputs)
+    players = [[j] for j in range(width)] + [list(range(width, 2 * width))]
+    names = [*(posterior.spec.input_names[j] for j in inputs), "errors"]
+
+    def truth(z: np.ndarray) -> np.ndarray:
+        return np.stack([one.predict(z) for one in trees])
+
+    true = effects(truth, population, players, size=512)
+    true_share = true.shapley.mean(axis=0) / true.variance.mean(axis=0)  # (player, output)
+    found = effects(Mean.of(posterior, block, 50).values, population, players, size=512)
+    draws = found.shapley.mean(axis=0)[:, :, 1] / found.variance.mean(axis=0)[:, 1]
+    mean, (low, high) = draws.mean(axis=1), np.quantile(draws, [0.025, 0.975], axis=1)
+    inside = (true_share >= low) & (true_share <= high)
+    told = f"{inside.sum()} of {inside.size}"
+    print(f"truth by {TRUTH_STARS} stars, and the fit; {told} of the 95 % intervals hold the truth")
+    for k, output in enumerate(posterior.spec.output_names[o] for o in outputs):
+        same = np.argsort(-true_share[:, k]).tolist() == np.argsort(-mean[:, k]).tolist()
+        print(f"{output}: ranks are {'the same' if same else 'not all the same'}")
+        for place in np.argsort(-true_share[:, k]):
+            numbers = 100 * np.array([f[place, k] for f in (true_share, mean, low, high)])
+            print("  {:8s}{:6.1f}%{:8.1f}% ({:.1f} to {:.1f})".format(names[place], *numbers))
 
 
 def main() -> None:
@@ -103,7 +143,7 @@ def main() -> None:
         error = found.monte_carlo["share"].sel(target="correction")
         sd = found.draws["share"].sel(target="correction").std(("chain", "draw"))
         print(f"{stars:6d}  {float(error.max()):.4f}  {float(sd.median()):.4f}")
-    by_density(posterior)
+    by_truth(posterior, by_density(posterior))
 
 
 if __name__ == "__main__":

@@ -128,6 +128,40 @@ def test_text_has_the_inputs_of_an_extrinsic_output(fitted):
     assert "\n  rv  " in str(fitted).split("rv [km/s]:")[1]
 
 
+def test_a_dead_input_and_two_copies_of_one_in_a_fit():
+    rng = np.random.default_rng(4)
+    z = rng.normal(size=(600, 3))
+    copies = 5000.0 + 300.0 * z[:, :1] + [0.0, 0.3] * rng.normal(size=(600, 2))
+    x = np.column_stack([copies[:, 0], 3.0 + 0.5 * z[:, 1], z[:, 2], copies[:, 1]])
+    shift = 40.0 * np.tanh(z[:, 0]) + 20.0 * z[:, 1] + 15.0 * rng.normal(size=600)
+    names = ("teff", "logg", "dead", "copy")
+    spec = bt.Spec(
+        "copies",
+        tuple(bt.Input(name, name) for name in names),
+        (bt.Output("teff", "y", corrects="teff"),),
+    )
+    nothing = np.full(x.shape, np.nan)
+    pairs = bt.Pairs(spec, x, nothing, (x[:, 0] + shift)[:, None], nothing[:, :1], np.arange(600))
+    posterior = bt.fit(
+        pairs,
+        method=bt.MCLMC(chains=2, steps=400, draws=100, warm_steps=300),
+        network=bt.Network((8,)),
+        calibrate=False,
+        progress=False,
+    )
+    # Of twenty seeds one misses zero by the interval of 95 %.
+    table = bt.importance(posterior, stars=1024, progress=False).table(0.997)
+    rows = table[table["target"] == "correction"].set_index(["what", "input"])
+    dead = rows.loc[("change", "dead")]
+    assert dead["lower"] < 0 < dead["upper"]
+    assert rows.loc[("share", "dead")]["upper"] < 0.02
+    shares = rows.loc["share"]["mean"]
+    assert shares["teff"] == pytest.approx(shares["copy"], abs=0.02)
+    # 1600 <tanh^2> of 1600 <tanh^2> + 400 goes to both copies together.
+    part = 1600 * np.mean(np.tanh(rng.normal(size=100_000)) ** 2)
+    assert shares["teff"] + shares["copy"] == pytest.approx(part / (part + 400), abs=0.05)
+
+
 # ---- the truth ----------------------------------------------------------------------------
 
 
