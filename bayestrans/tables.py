@@ -162,7 +162,8 @@ def _explained(kind: str, remedy: str, path: Path | None = None) -> Iterator[Non
         raise CatalogueError(f"unreadable as {kind} ({reason}); {remedy}") from error
     except UnicodeDecodeError as error:
         where = f"byte {error.start + 1} is not of UTF-8"
-        raise CatalogueError(f"unreadable as {kind} ({where}); save its text as UTF-8") from error
+        remedy = f"{remedy}, and save its text as UTF-8"
+        raise CatalogueError(f"unreadable as {kind} ({where}); {remedy}") from error
     except Exception as error:
         reason = _short(error, path)
         raise CatalogueError(f"unreadable as {kind} ({reason}); {remedy}") from error

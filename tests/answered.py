@@ -63,7 +63,7 @@ ANSWERED: dict[int, str] = {
     18: """test_catalogue::test_an_error_floor_raises_zero_but_not_negative_errors
            test_posterior::test_a_missing_or_impossible_error_is_integrated_over
            test_translate_faults::test_an_error_that_is_none_is_integrated_over_and_has_flag_2""",
-    19: "test_translate_faults::test_an_enormous_error_has_flag_8",
+    19: "test_translate_faults::test_an_error_unlike_those_in_training_has_flag_8",
     20: """test_catalogue::test_identifiers_that_cannot_be_trusted_are_refused
            test_catalogue::test_lost_digits_are_a_fault_of_a_catalogue_as_well
            test_catalogue::test_lost_digits_are_refused_beside_another_identifier

@@ -142,7 +142,8 @@ def test_flag_needs_both_inputs_of_a_plane(linear):
 def test_reference_alone_has_a_flag(found, linear, monkeypatch):
     assert {predictions[0].trusted for predictions in found.values()} == {None}
     monkeypatch.setitem(recipe.TRAININGS, "trained", recipe.Training(1, 256, 1))
-    monkeypatch.setattr(recipe, "WIDTHS", (16, 32, 16))
+    monkeypatch.setattr(recipe, "WIDTHS", (16, 16))
+    monkeypatch.setattr(recipe, "MEMBERS", 4)
     recipe._program.cache_clear()
     train, test = linear
     given = metal_poor.RIVALS["reference"](train, test, 0)
