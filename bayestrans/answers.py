@@ -40,6 +40,7 @@ UCDS = {
     "teff": "phys.temperature.effective",
     "logg": "phys.gravity",
     "fe_h": "phys.abund.Fe",
+    **dict.fromkeys(("m_h", "mg_fe", "alpha_fe", "alpha_m"), "phys.abund"),
     "rv": "spect.dopplerVeloc",
 }
 

@@ -90,7 +90,8 @@ def test_units_descriptions_and_descriptors(result):
     assert result["teff_mean"].meta["ucd"] == "phys.temperature.effective;meta.modelled"
     assert result["rv_sd"].meta["ucd"] == "stat.error;spect.dopplerVeloc"
     assert result["logg_sd_model"].meta["ucd"] == "stat.error;phys.gravity"
-    assert "ucd" not in result["mg_fe_mean"].meta
+    assert result["mg_fe_mean"].meta["ucd"] == "phys.abund;meta.modelled"
+    assert "ucd" not in result["corr_teff_logg"].meta
 
 
 @pytest.mark.parametrize("suffix", [".fits", ".parquet", ".ecsv", ".vot"])
