@@ -38,8 +38,8 @@ class Joined(NamedTuple):
         Rows of A and of B, in the order of A.
     by : str
         How they were matched.
-    key : str or None
-        The column of A that identifies a star.
+    key, release : str or None
+        The column of A that identifies a star, and the Gaia release that it is of.
     unusable, repeated : (int, int)
         Rows of A and of B that could not be matched, and those dropped because
         another row of the same star was kept.
@@ -56,6 +56,7 @@ class Joined(NamedTuple):
     second: Rows
     by: str
     key: str | None
+    release: str | None
     unusable: tuple[int, int]
     repeated: tuple[int, int]
     policy: tuple[str, str]
@@ -110,6 +111,7 @@ def by_identifier(a: Cleaned, b: Cleaned, on: str | tuple[str, str], repeats: st
         second,
         by,
         keys[0].column,
+        keys[0].release,
         (len(a.table) - len(keys[0].rows), len(b.table) - len(keys[1].rows)),
         (len(keys[0].rows) - len(unique[0]), len(keys[1].rows) - len(unique[1])),
         (chosen[0][1], chosen[1][1]),
@@ -153,6 +155,7 @@ def by_position(a: Cleaned, b: Cleaned, radius: float, repeats: str) -> Joined:
         kept[1][found.second],
         by,
         _own_id(a),
+        None,
         (len(a.table) - len(usable[0]), len(b.table) - len(usable[1])),
         (len(usable[0]) - len(kept[0]), len(usable[1]) - len(kept[1])),
         (chosen[0][1], chosen[1][1]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -177,6 +178,8 @@ def pair(
     spec, usable, notes = _build_spec(
         table, surveys, columns, (inputs, outputs), corrects or {}, joined.key
     )
+    if joined.release:
+        spec = dataclasses.replace(spec, id_release=f"Gaia {joined.release}")
     report = MatchReport(one, two, joined, int((~usable).sum()), notes)
     for text in report.warnings:
         warnings.warn(text, MatchWarning, stacklevel=2)

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from .toml import check_keys, nearest, read_toml
 
-TOP_KEYS = ("name", "id", "sentinels", "input", "output")
+SCALARS = ("name", "id", "id_release", "sentinels")
+TOP_KEYS = (*SCALARS, "input", "output")
 INPUT_KEYS = ("column", "error", "unit", "extrinsic", "error_floor")
 KEY_TYPES: dict[str, tuple[type, ...]] = {"extrinsic": (bool,), "error_floor": (float, int)}
 
@@ -112,6 +113,9 @@ class Spec:
         as the tables hold them. None where nothing is said of them: numbers that
         look like it are then refused among the common stars. ``()`` takes every
         number as measured.
+    id_release : str, optional
+        Of which catalogue the identifiers are, such as ``"Gaia DR3"``: between releases
+        some change, and some go to other stars.
 
     Raises
     ------
@@ -133,6 +137,7 @@ class Spec:
     outputs: tuple[Output, ...]
     id: str | None = None
     sentinels: tuple[float, ...] | None = None
+    id_release: str | None = None
 
     def __post_init__(self) -> None:
         _check_sentinels(self.sentinels)
@@ -240,16 +245,21 @@ class Spec:
         title, identifier = content.get("name", "translation"), content.get("id")
         if identifier is not None and not isinstance(identifier, str):
             raise SpecError(f"id = {identifier!r} must be the name of a column")
+        release = content.get("id_release")
+        if release is not None and not isinstance(release, str):
+            raise SpecError(f'id_release = {release!r} must be text, such as "Gaia DR3"')
         sentinels = content.get("sentinels")
         if isinstance(sentinels, list):
             sentinels = tuple(sentinels)
-        return cls(str(title), tuple(inputs), tuple(outputs), identifier, sentinels)
+        return cls(str(title), tuple(inputs), tuple(outputs), identifier, sentinels, release)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the mapping that `from_dict` reads back."""
         tables: dict[str, Any] = {"name": self.name}
         if self.id is not None:
             tables["id"] = self.id
+        if self.id_release is not None:
+            tables["id_release"] = self.id_release
         if self.sentinels is not None:
             tables["sentinels"] = list(self.sentinels)
         for kind, items in (("input", self.inputs), ("output", self.outputs)):
@@ -264,7 +274,7 @@ class Spec:
     def to_toml(self) -> str:
         """Return the specification as the text of a TOML file."""
         tables = self.to_dict()
-        top = [key for key in TOP_KEYS[:3] if key in tables]
+        top = [key for key in SCALARS if key in tables]
         lines = [f"{key} = {_quoted(tables[key])}" for key in top]
         for kind in ("input", "output"):
             for name, table in tables[kind].items():

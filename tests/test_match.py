@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tomllib
+
 import numpy as np
 import pytest
 from astropy.table import MaskedColumn, Table
@@ -133,6 +135,7 @@ def test_any_column_can_be_the_identifier():
     assert found.table["twomass"].tolist() == ["2M00002", "2M00001", "2M00000"]
     assert found.table["GAIAEDR3_SOURCE_ID_apogee_dr17"].tolist() == [3, 2, 1]
     assert found.spec.id == "twomass"
+    assert found.spec.id_release is None
     assert "by twomass = APOGEE_ID" in str(found)
     assert "there is no column 'twomas'; the nearest are twomass" in refusal(
         a, b, on=("twomas", "apogee_id")
@@ -154,6 +157,9 @@ def test_identifiers_of_different_gaia_releases_warn():
         found = both(a, apogee(a["dr3_source_id"]), on=("dr2_source_id", "gaia_source_id"))
     assert found.report.warnings
     assert "warning: dr2_source_id is of Gaia DR2" in str(found)
+    assert found.spec.id_release == "Gaia DR2"
+    assert Spec.from_dict(tomllib.loads(found.spec.to_toml())) == found.spec
+    assert both(a, apogee(a["dr3_source_id"])).spec.id_release == "Gaia DR3"
 
 
 def test_few_common_stars_warn_and_none_is_refused():

@@ -158,7 +158,7 @@ REFUSED = [
     (minimal(input__t__corrects="t"), ["[input.t]", "'corrects'", "known keys: column"]),
     (minimal(output__t__corects="t"), ["[output.t]", "'corects'", "did you mean 'corrects'?"]),
     (minimal(inputs={}), ["top level", "'inputs'", "did you mean 'input'?"]),
-    (minimal(zzz=1), ["top level", "'zzz'", "known keys: name, id, sentinels, input, output"]),
+    (minimal(zzz=1), ["top level", "'zzz'", "known keys: name, id, id_release, sentinels, input, output"]),
     (minimal(input__u={"unit": "K"}), ["[input.u] has no column", 'column = "..."']),
     (minimal(output__u={}), ["[output.u] has no column"]),
     (minimal(input={}), ["no input", "[input.NAME]"]),
@@ -201,6 +201,9 @@ def test_an_error_floor_is_a_positive_number(floor):
 def test_an_identifier_column_is_a_name():
     with pytest.raises(SpecError, match="id"):
         Spec.from_dict(minimal(id=5))
+    with pytest.raises(SpecError, match=r'id_release = 3 must be text, such as "Gaia DR3"'):
+        Spec.from_dict(minimal(id_release=3))
+    assert Spec.from_dict(minimal()).id_release is None
 
 
 @pytest.mark.parametrize("kind", ["input", "output"])
