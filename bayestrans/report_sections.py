@@ -138,23 +138,28 @@ def _facts(posterior: Posterior) -> list[tuple[str, str]]:
 
 def convergence(material: Material) -> Section:
     """Say whether the sampler can be believed."""
-    rows, settings = [], []
+    agree, draws, settings = [], [], []
     for name, block in material.diagnosis.blocks.items():
-        numbers = [number(block.rhat[p], ".3f") for p in ("50", "90")]
-        numbers += [number(block.scatter_rhat["90"], ".3f")]
-        numbers += [number(ess[p], ".0f") for ess in (block.ess_bulk, block.ess_tail) for p in ess]
-        numbers += [number(block.mcse_mean["90"], ".2g")]
+        rhat = [*(block.rhat[p] for p in ("50", "90")), block.scatter_rhat["90"]]
+        numbers = [number(value, ".3f") for value in rhat]
         verdict = "warned" if block.warnings else "good"
-        rows.append((name, *numbers, number(block.mode_spread, ".2f"), verdict))
+        agree.append((name, *numbers, number(block.mode_spread, ".2f"), verdict))
+        numbers = [number(ess[p], ".0f") for ess in (block.ess_bulk, block.ess_tail) for p in ess]
+        errors = [number(error["90"], ".2g") for error in (block.mcse_mean, block.mcse_sd)]
+        draws.append((name, *numbers, *errors))
         said = (
             f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in block.tuning.items()
         )
         settings.append((name, ", ".join(said) or "not recorded"))
-    head = ("network", "R-hat 50 %", "90 %", "of scatter", "bulk ESS 50 %", "10 %", "tail ESS 50 %")
-    caption = (
-        "Over the probe stars: R-hat at its 50th and 90th percentile, that of the scatter at its "
-        "90th, effective draws at their 50th and 10th, the Monte Carlo error of the mean over the "
-        "predictive's spread at its 90th, and the spread between chains over that within"
+    agree_head = ("network", "R-hat 50 %", "90 %", "of the scatter", "spread", "verdict")
+    agree_caption = (
+        "Do the chains agree? Over the probe stars: R-hat at its 50th and 90th percentile, that "
+        "of the scatter at its 90th, and the spread between chains over that within"
+    )
+    draws_head = ("network", "bulk ESS 50 %", "10 %", "tail ESS 50 %", "10 %", "error of mean")
+    draws_caption = (
+        "Are there enough draws? Effective draws at their 50th and 10th percentile, and Monte "
+        "Carlo errors of mean and sd over the predictive's spread at their 90th"
     )
     loo = [
         (name, f"{one.n}", f"{one.nll:.3f} ± {one.se:.3f}", number(one.p, ".1f"), f"{one.bad}")
@@ -167,7 +172,8 @@ def convergence(material: Material) -> Section:
         (
             "Judged by what the networks predict at probe stars. Weights of networks can be "
             "swapped without changing a prediction, so that their own R-hat means nothing.",
-            Sheet(caption, (*head, "10 %", "error of mean", "spread", "verdict"), rows),
+            Sheet(agree_caption, agree_head, agree),
+            Sheet(draws_caption, (*draws_head, "of sd"), draws),
             Sheet("The sampler", ("network", "what it recorded"), settings, text=True),
             *([Sheet("Training stars, each left out in turn", loo_head, loo)] if loo else []),
             *(

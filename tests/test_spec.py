@@ -158,7 +158,10 @@ REFUSED = [
     (minimal(input__t__corrects="t"), ["[input.t]", "'corrects'", "known keys: column"]),
     (minimal(output__t__corects="t"), ["[output.t]", "'corects'", "did you mean 'corrects'?"]),
     (minimal(inputs={}), ["top level", "'inputs'", "did you mean 'input'?"]),
-    (minimal(zzz=1), ["top level", "'zzz'", "known keys: name, id, id_release, sentinels, input, output"]),
+    (
+        minimal(zzz=1),
+        ["top level", "'zzz'", "known keys: name, id, id_release, sentinels, input, output"],
+    ),
     (minimal(input__u={"unit": "K"}), ["[input.u] has no column", 'column = "..."']),
     (minimal(output__u={}), ["[output.u] has no column"]),
     (minimal(input={}), ["no input", "[input.NAME]"]),
