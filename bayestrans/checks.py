@@ -21,6 +21,8 @@ Floats = NDArray[np.float64]
 PIT_LIMIT = 0.01
 #: Shares of the PIT at both ends where outliers lie, which the rest is judged without.
 ENDS = 0.005
+#: What is added where outliers are not all that is wrong.
+WITH_OUTLIERS = ", with outliers"
 #: So is a check of a statistic, over all statistics of all outputs.
 CHECK_LIMIT = 0.01
 #: Larger a share of unreliable leave-one-out densities earns a warning.
@@ -86,7 +88,8 @@ class Pit(NamedTuple):
     word : str
         ``calibrated``, or else in what way it is not: ``too wide``,
         ``too narrow``, ``too high``, ``too low``, ``of another shape`` or ``calibrated
-        but for outliers`` (in the outermost hundredth).
+        but for outliers`` (in the outermost hundredth), which are named beside the others too
+        (``too wide, with outliers``).
     """
 
     values: Floats
@@ -206,10 +209,11 @@ def judge_pit(values: Floats, tests: int) -> Pit:
     if max(abs(shift), abs(width)) < 2:
         word = "calibrated but for outliers" if outliers else "of another shape"
         return Pit(values, p_value, word)
+    word = "too narrow" if width > 0 else "too wide"
     if abs(shift) > abs(width):
         # Measured values low in the predictive: it lies too high.
-        return Pit(values, p_value, "too high" if shift < 0 else "too low")
-    return Pit(values, p_value, "too narrow" if width > 0 else "too wide")
+        word = "too high" if shift < 0 else "too low"
+    return Pit(values, p_value, word + (WITH_OUTLIERS if outliers else ""))
 
 
 def _uniformity(values: Floats) -> float:
@@ -310,7 +314,10 @@ def pit_text(pit: Pit, stars: str = "training stars left out in turn") -> str:
         "too narrow": "look for outliers and for quoted errors of B that are too small",
         "too wide": "look for quoted errors of B that are too large",
     }
-    remedy = remedies.get(pit.word, "look for a jump between subsets, or a wider network")
+    word, outliers = pit.word.removesuffix(WITH_OUTLIERS), pit.word.endswith(WITH_OUTLIERS)
+    remedy = remedies.get(word, "look for a jump between subsets, or a wider network")
+    if outliers:
+        remedy += ", and at the outliers (binaries, blunders)"
     return (
         f"the predictive of {stars} is {pit.word} (PIT not uniform, p {pit.p_value:.1g}): {remedy}"
     )

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 from astropy.table import Table
 
 from .arrow import read_parquet, write_parquet
 from .delimited import csv_batches, read_csv, write_csv
 from .fits_tables import read_fits, write_fits
-from .layout import CatalogueError, Layout
+from .layout import CatalogueError, Layout, plain
 from .text_tables import (
     ecsv_batches,
     is_ecsv,
@@ -19,6 +20,9 @@ from .text_tables import (
     write_ecsv_parts,
     write_votable_parts,
 )
+
+#: The last character that ASCII has.
+MOST_ASCII = 127
 
 
 def format_of(path: Path) -> str:
@@ -33,6 +37,23 @@ def format_of(path: Path) -> str:
     if suffix not in FORMATS:
         raise CatalogueError(f"unknown suffix {suffix!r}; use {', '.join(FORMATS)}")
     return FORMATS[suffix]
+
+
+def refuse_unwritable(table: Table, kind: str) -> None:
+    """Refuse columns that a format cannot hold."""
+    for name, column in table.columns.items():
+        what = None
+        if kind == "VOTable" and column.dtype == np.uint64:
+            what = "VOTables hold no unsigned 64-bit integers"
+        if kind == "FITS" and not name.isascii():
+            what = "FITS tables hold only ASCII in the names of columns"
+        if kind == "FITS" and column.dtype.kind == "U" and plain(column)[0].nbytes:
+            letters = np.ascontiguousarray(plain(column)[0]).view(np.uint32)
+            rows = (letters.reshape(len(column), -1) > MOST_ASCII).any(axis=1).sum()
+            if rows:
+                what = f"FITS tables hold only ASCII, and {rows} rows have other letters"
+        if what is not None:
+            raise CatalogueError(f"{name}: {what}; write .parquet or .csv")
 
 
 def _read_text(path: Path, layout: Layout) -> Table:

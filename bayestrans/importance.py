@@ -97,8 +97,8 @@ def importance(
     (`Density`), of which no interval tells: shares move by some per cent of the variance with a
     finer one (``benchmarks/importance.py``; figures in ``docs/results.md``), and where it
     does not give the variance of the stars themselves, the text says so.
-    What a posterior draw has wrong looks like an effect of every input: small shares come
-    out too large, and are upper limits rather than measurements.
+    What a posterior draw has wrong looks like an effect of every input: small shares tend to
+    come out too large.
     """
     check_posterior(posterior)
     check_count("seed", seed, 0)

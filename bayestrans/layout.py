@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
-from astropy.table import Table
 from numpy.typing import NDArray
 
 type Values = tuple[NDArray[Any], NDArray[np.bool_]]  # with a mask, True where missing
@@ -37,9 +36,6 @@ class Layout(NamedTuple):
     text: tuple[str, ...] = ()
 
 
-#: The last character that ASCII has.
-MOST_ASCII = 127
-
 #: One table in a file, comma-separated if it is text.
 COMMON = Layout()
 
@@ -56,23 +52,6 @@ def refuse_twice(names: Iterable[str]) -> None:
         if name in seen:
             raise CatalogueError(f"two columns are called {name!r}; rename or remove one")
         seen.add(name)
-
-
-def refuse_unwritable(table: Table, kind: str) -> None:
-    """Refuse columns that a format cannot hold."""
-    for name, column in table.columns.items():
-        what = None
-        if kind == "VOTable" and column.dtype == np.uint64:
-            what = "VOTables hold no unsigned 64-bit integers"
-        if kind == "FITS" and not name.isascii():
-            what = "FITS tables hold only ASCII in the names of columns"
-        if kind == "FITS" and column.dtype.kind == "U" and plain(column)[0].nbytes:
-            letters = np.ascontiguousarray(plain(column)[0]).view(np.uint32)
-            rows = (letters.reshape(len(column), -1) > MOST_ASCII).any(axis=1).sum()
-            if rows:
-                what = f"FITS tables hold only ASCII, and {rows} rows have other letters"
-        if what is not None:
-            raise CatalogueError(f"{name}: {what}; write .parquet or .csv")
 
 
 def unpacked(path: Path) -> gzip.GzipFile | BinaryIO:

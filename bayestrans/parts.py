@@ -18,8 +18,8 @@ from .arrow import from_arrow, header, to_arrow, write_parquet_parts
 from .delimited import write_csv_parts
 from .files import whole, write_text
 from .fits_tables import write_fits_parts
-from .formats import FORMATS
-from .layout import CatalogueError, refuse_unwritable
+from .formats import FORMATS, refuse_unwritable
+from .layout import CatalogueError
 from .tables import named, read_table
 from .text_tables import write_ecsv_parts, write_votable_parts
 

@@ -23,8 +23,8 @@ from .arrow import from_frame, from_objects, parquet_batches, parquet_rows
 from .delimited import csv_rows
 from .files import same, whole
 from .fits_tables import NULL, fits_batches, fits_rows
-from .formats import FORMATS, READERS, WRITERS, format_of, text_batches
-from .layout import COMMON, CatalogueError, Layout, Values, plain, refuse_unwritable
+from .formats import FORMATS, READERS, WRITERS, format_of, refuse_unwritable, text_batches
+from .layout import COMMON, CatalogueError, Layout, Values, plain
 from .pairs import PairsError
 from .text_tables import ecsv_batches, votable_batches
 

@@ -56,11 +56,19 @@ def finite_differences(posterior: bt.Posterior, draws: int) -> None:
             posterior.predict(moved, x_err, kind="mean", draws=draws)
 
 
+def intrinsic_players(posterior: bt.Posterior) -> tuple[list[list[int]], list[str]]:
+    """Return the features and the names of the players: each input, and all quoted errors."""
+    inputs = posterior.blocks[0].block.inputs
+    width = len(inputs)
+    players = [*([j] for j in range(width)), list(range(width, 2 * width))]
+    return players, [*(posterior.spec.input_names[j] for j in inputs), "errors"]
+
+
 def by_density(posterior: bt.Posterior) -> Population:
     """Print shares of the intrinsic corrections for several densities; return the finest."""
     block = posterior.blocks[0]
     mean, inputs = Mean.of(posterior, block, 20), block.block.inputs
-    width, total = len(inputs), len(posterior.spec.inputs)
+    total = len(posterior.spec.inputs)
     many = bt.simulate(40_000, 0, seed=99).pairs
     z = posterior.scaler.features(many.x, many.x_err, inputs)
     spread = np.asarray(mean.values(z[:20_000]))[:, 1].std(axis=-1).mean(axis=0)
@@ -71,14 +79,13 @@ def by_density(posterior: bt.Posterior) -> Population:
         mixture = GaussianMixture(count, reg_covar=1e-5, max_iter=60, random_state=0).fit(z)
         parts = (mixture.weights_, mixture.means_, mixture.covariances_)
         found[f"of 40,000 stars, {count} components"] = Population(*parts)
-    players = [[j] for j in range(width)] + [list(range(width, 2 * width))]
-    names = [posterior.spec.input_names[j] for j in inputs]
+    players, names = intrinsic_players(posterior)
     for title, population in found.items():
         got = effects(mean.values, population, players, size=512)
         variance = got.variance.mean(axis=(0, 1))[1]
         share = got.shapley.mean(axis=(0, 2))[:, 1] / variance
         print(f"{title}: standard deviation {np.round(np.sqrt(variance), 3)}")
-        for player, row in zip([*names, "errors"], share, strict=True):
+        for player, row in zip(names, share, strict=True):
             print(f"  {player:8s}" + "".join(f"{100 * value:8.1f}%" for value in row))
     return population
 
@@ -94,9 +101,7 @@ def by_truth(posterior: bt.Posterior, population: Population) -> None:
         HistGradientBoostingRegressor(max_iter=200, min_samples_leaf=200, random_state=0).fit(z, d)
         for d in delta.T
     ]
-    width = len(inputs)
-    players = [[j] for j in range(width)] + [list(range(width, 2 * width))]
-    names = [*(posterior.spec.input_names[j] for j in inputs), "errors"]
+    players, names = intrinsic_players(posterior)
 
     def truth(z: np.ndarray) -> np.ndarray:
         return np.stack([one.predict(z) for one in trees])

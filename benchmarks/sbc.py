@@ -71,7 +71,7 @@ def quantities(constrain: Callable[..., dict[str, jax.Array]], position: jax.Arr
     return functions(constrain(position))
 
 
-def simulated(runs: int, seed: int) -> Iterator[tuple[Data, np.ndarray]]:
+def simulated(runs: int, seed: int, noise: bt.Noise = NOISE) -> Iterator[tuple[Data, np.ndarray]]:
     """Yield stars of networks from the prior, and what is true of them."""
     rng = np.random.default_rng(seed)
     nothing = jnp.empty((0, 1), dtype=int)
@@ -85,7 +85,7 @@ def simulated(runs: int, seed: int) -> Iterator[tuple[Data, np.ndarray]]:
         copies=nothing,
     )
     for key in jax.random.split(jax.random.key(seed), runs):
-        draw = numpyro.handlers.seed(prior, key)(SHAPE, FEATURES)
+        draw = numpyro.handlers.seed(prior, key)(Shape.of(NETWORK, noise, OUTPUTS), FEATURES)
         z = rng.normal(size=(FEATURES, STARS))
         err = 0.3 * np.exp(0.5 * rng.normal(size=(OUTPUTS, STARS)))
         location, scale = location_and_scale(draw, jnp.asarray(z), empty.scatter, SHAPE)
@@ -103,14 +103,16 @@ def simulated(runs: int, seed: int) -> Iterator[tuple[Data, np.ndarray]]:
         yield empty._replace(**found), np.asarray(functions(draw))
 
 
-def ranks(method: Method, runs: int, seed: int) -> tuple[np.ndarray, float]:
+def ranks(
+    method: Method, runs: int, seed: int, noise: bt.Noise = NOISE
+) -> tuple[np.ndarray, float]:
     """Return the true values' ranks (run, quantity) as shares of the draws, and seconds a run."""
     rng, found, begun = np.random.default_rng(0), [], 0.0
     target: Target | None = None
     read = None
-    for run, (data, truth) in enumerate(simulated(runs, seed)):
+    for run, (data, truth) in enumerate(simulated(runs, seed, noise)):
         if target is None or read is None:
-            target = build_target(data, NETWORK, NOISE, np.arange(0, STARS, 10))
+            target = build_target(data, NETWORK, noise, np.arange(0, STARS, 10))
             read = jax.jit(jax.vmap(partial(quantities, target.constrain)))
         # The functions stay, so that all runs share one compiled program.
         key = jax.random.fold_in(jax.random.key(seed), run)
@@ -168,6 +170,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--methods", nargs="+", choices=[*METHODS], default=[*METHODS])
+    parser.add_argument("--error-factor", choices=["below one", "free"], default="below one")
     parser.add_argument("--keep", type=Path, help="file of the ranks to go on with")
     parser.add_argument("--out", help="picture of the ECDFs to write")
     options = parser.parse_args()
@@ -180,7 +183,8 @@ def main() -> None:
     for name in options.methods:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", bt.SamplingWarning)
-            share, seconds = ranks(METHODS[name], options.runs, options.seed)
+            noise = bt.Noise(error_factor=options.error_factor)
+            share, seconds = ranks(METHODS[name], options.runs, options.seed, noise)
         found[name] = share
         print(f"{name}, {seconds:.2f} s a run")
         for group, columns in GROUPS.items():

@@ -61,12 +61,14 @@ def truths(found: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.
     return shift + UNIT * location, shift + UNIT * (location + np.exp(log_scale) * noise)
 
 
-def ranks(runs: int, seed: int, method: str, *, calibrate: bool) -> tuple[np.ndarray, float]:
+def ranks(
+    runs: int, seed: int, method: str, *, calibrate: bool, noise: bt.Noise = NOISE
+) -> tuple[np.ndarray, float]:
     """Return ranks (run, kind, quantity) as shares of the draws, and seconds a run."""
     rng, x, found = np.random.default_rng(seed), CENTRE + SCALE * PLACES, []
     begun = time.perf_counter()
-    for run, (data, truth) in enumerate(simulated(runs, seed)):
-        how = {"network": NETWORK, "method": METHODS[method], "noise": NOISE, "progress": False}
+    for run, (data, truth) in enumerate(simulated(runs, seed, noise)):
+        how = {"network": NETWORK, "method": METHODS[method], "noise": noise, "progress": False}
         posterior = bt.fit(pairs_of(data), seed=run, calibrate=calibrate, **how)
         both = []
         for kind, true in zip(("mean", "true"), truths(truth, rng), strict=True):
@@ -89,7 +91,9 @@ def main() -> None:
         default=["no", "yes"],
         help="which of both",
     )
+    parser.add_argument("--error-factor", choices=["below one", "free"], default="below one")
     options = parser.parse_args()
+    noise = bt.Noise(error_factor=options.error_factor)
     print(
         f"{options.runs} fits of {STARS} stars, {OUTPUTS} outputs, network {SHAPE.network.hidden}; "
         f"{platform.machine()}\n\n  % of true values within"
@@ -99,7 +103,8 @@ def main() -> None:
         calibrate = answer == "yes"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", bt.SamplingWarning)
-            share, seconds = ranks(options.runs, options.seed, method, calibrate=calibrate)
+            how = {"calibrate": calibrate, "noise": noise}
+            share, seconds = ranks(options.runs, options.seed, method, **how)
         done = "calibrated" if calibrate else "not calibrated"
         print(f"{method}, {done}, {seconds:.1f} s a run")
         for k, kind in enumerate(("function", "new star")):

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 import bayestrans as bt
-from bayestrans.checks import judge_pit, reach, statistics
+from bayestrans.checks import judge_pit, pit_text, reach, statistics
 from bayestrans.model import Shape, prior_draws, site_shapes
 
 # ---- PIT ------------------------------------------------------------------------------------
@@ -25,11 +25,20 @@ def test_outliers_are_told_from_a_wrong_width():
 
 
 def test_outliers_are_named_although_the_others_are_not_uniform_either():
-    # A Student-t of few degrees of freedom: heavy ends, and too many in the middle of one side.
-    values = np.concatenate([np.linspace(0.002, 0.998, 480) ** 1.1, np.full(20, 0.9999)])
-    assert judge_pit(values, 1).word == "calibrated but for outliers"
-    wide = np.concatenate([0.5 + 0.7 * np.linspace(-0.5, 0.5, 480), np.full(20, 0.9999)])
-    assert judge_pit(wide, 1).word == "too wide"
+    # As of a law with heavier tails than the predictive's: too many at the ends and in the middle.
+    place = np.linspace(0.006, 0.994, 1000)
+    inner = place + 0.05 * np.sin(4 * np.pi * place)
+    found = judge_pit(np.concatenate([inner, np.full(15, 1e-4), np.full(15, 0.9999)]), 1)
+    assert found.word == "too wide, with outliers"
+    assert pit_text(found).endswith(
+        "errors of B that are too large, and at the outliers (binaries, blunders)"
+    )
+    place = np.linspace(0.006, 0.994, 500)
+    bumps = np.clip(place + 0.03 * np.sin(8 * np.pi * place + 1.0), 0.006, 0.994)
+    bumpy = judge_pit(np.concatenate([bumps, np.full(20, 0.9999)]), 1)
+    assert bumpy.word == "calibrated but for outliers"
+    one_side = judge_pit(np.concatenate([inner, np.full(30, 0.9999)]), 1)
+    assert one_side.word == "too wide, with outliers"
 
 
 def test_uniform_values_fail_as_rarely_as_they_should():
