@@ -197,23 +197,37 @@ def judge_pit(values: Floats, tests: int) -> Pit:
     p_value, inner = _uniformity(values), values[np.abs(values - 0.5) < 0.5 - ENDS]
     if p_value >= PIT_LIMIT / tests:
         return Pit(values, p_value, "calibrated")
+    # More at the ends than the others explain are outliers; the others are judged without them.
+    ends = stats.binom.sf(len(values) - len(inner) - 1, len(values), _at_ends(values))
     inner = (inner - ENDS) / (1 - 2 * ENDS)
-    if len(inner) > 1 and _uniformity(inner) >= PIT_LIMIT / tests:
-        return Pit(values, p_value, "calibrated but for outliers")
-    # Too many at the ends are outliers whatever the others are; these are judged without them.
-    ends = stats.binom.sf(len(values) - len(inner) - 1, len(values), 2 * ENDS)
     outliers = len(inner) > 1 and ends < PIT_LIMIT / tests
-    judged = inner if outliers else values
-    shift = (judged.mean() - 0.5) * np.sqrt(12 * len(judged))
-    width = (judged.var() - 1 / 12) * np.sqrt(180 * len(judged))
-    if max(abs(shift), abs(width)) < 2:
-        word = "calibrated but for outliers" if outliers else "of another shape"
+    uniform = len(inner) > 1 and _uniformity(inner) >= PIT_LIMIT / tests
+    shift, width = _moments(inner if outliers or uniform else values)
+    # Few stars can be far too narrow before they fail as uniform.
+    if max(abs(shift), abs(width)) < (3 if uniform else 2):
+        word = "calibrated but for outliers" if outliers or uniform else "of another shape"
         return Pit(values, p_value, word)
     word = "too narrow" if width > 0 else "too wide"
     if abs(shift) > abs(width):
         # Measured values low in the predictive: it lies too high.
         word = "too high" if shift < 0 else "too low"
     return Pit(values, p_value, word + (WITH_OUTLIERS if outliers else ""))
+
+
+def _moments(values: Floats) -> tuple[float, float]:
+    # Mean and variance against those of uniform values, in standard errors.
+    shift, width = values.mean() - 0.5, values.var() - 1 / 12
+    return float(shift * np.sqrt(12 * len(values))), float(width * np.sqrt(180 * len(values)))
+
+
+def _at_ends(values: Floats) -> float:
+    # The share that lies there because all are shifted, or the predictive is too narrow. Two
+    # standard errors are added to the width: its efficiency is 37 % (Gaussian values).
+    z, end = stats.norm.ppf(np.clip(values, 1e-9, 1 - 1e-9)), stats.norm.ppf(1 - ENDS)
+    width = max(float(stats.median_abs_deviation(z, scale="normal")), 1.0)
+    width *= 1 + 2 / np.sqrt(2 * 0.37 * len(values))
+    middle = float(np.median(z))
+    return float(stats.norm.sf((end - middle) / width) + stats.norm.sf((end + middle) / width))
 
 
 def _uniformity(values: Floats) -> float:

@@ -35,10 +35,26 @@ def test_outliers_are_named_although_the_others_are_not_uniform_either():
     )
     place = np.linspace(0.006, 0.994, 500)
     bumps = np.clip(place + 0.03 * np.sin(8 * np.pi * place + 1.0), 0.006, 0.994)
-    bumpy = judge_pit(np.concatenate([bumps, np.full(20, 0.9999)]), 1)
+    bumpy = judge_pit(np.concatenate([bumps, np.full(40, 0.9999)]), 1)
     assert bumpy.word == "calibrated but for outliers"
     one_side = judge_pit(np.concatenate([inner, np.full(30, 0.9999)]), 1)
     assert one_side.word == "too wide, with outliers"
+
+
+@pytest.mark.parametrize("n", [100, 400, 3000])
+@pytest.mark.parametrize(
+    ("centre", "width", "word"),
+    [(0.0, 1.8, "too narrow"), (0.0, 3.0, "too narrow"), (0.8, 1.0, "too low")],
+)
+def test_what_a_wrong_width_or_place_puts_at_the_ends_is_no_outlier(n, centre, width, word):
+    z = centre + width * stats.norm.ppf((np.arange(n) + 0.5) / n)
+    assert judge_pit(stats.norm.cdf(z), 4).word == word
+
+
+def test_outliers_beside_a_wrong_place_are_named():
+    z = 0.8 + stats.norm.ppf((np.arange(3000) + 0.5) / 3000)
+    z[::25] = 50.0
+    assert judge_pit(stats.norm.cdf(z), 4).word == "too low, with outliers"
 
 
 def test_uniform_values_fail_as_rarely_as_they_should():
