@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .columns import find, matches, numbers
 from .presets import survey as preset
+from .recognise import recognise
 from .surveys import Cut, Quantity, Survey, SurveyError
 from .tables import NULL, Source, named, plain, read_table
 from .units import read_unit
@@ -112,7 +113,10 @@ class Cleaned(NamedTuple):
 
 
 def clean(
-    source: Source, survey: str | os.PathLike[str] | Survey, *, without: Iterable[str] = ()
+    source: Source,
+    survey: str | os.PathLike[str] | Survey | None = None,
+    *,
+    without: Iterable[str] = (),
 ) -> Cleaned:
     """Apply a survey's preset to its table.
 
@@ -125,9 +129,9 @@ def clean(
     ----------
     source : path-like, Table or DataFrame
         The survey's file, or a table cut from it.
-    survey : str, path-like or Survey
+    survey : str, path-like or Survey, optional
         The name of a preset, such as ``"galah-dr3"``, or one of your own, as a `Survey` or
-        the TOML file that describes it.
+        the TOML file that describes it. Default: the one preset whose columns the table has.
     without : iterable of str
         Names of cuts to switch off.
 
@@ -138,13 +142,14 @@ def clean(
     Raises
     ------
     SurveyError
-        For a cut whose column the table lacks, an unknown cut, or a table that has
-        none of the survey's quantities.
+        For a cut whose column the table lacks, an unknown cut, a table that has none of
+        the survey's quantities, or one that is of no preset's survey where none is named.
     CatalogueError
         For a table that cannot be read, or a column that is ambiguous, not numeric
         or in a wrong unit.
     """
-    chosen, off = preset(survey), frozenset(without)
+    chosen = recognise(source) if survey is None else preset(survey)
+    off = frozenset(without)
     _check_names(chosen, off)
     with named(source):
         table = read_table(source, chosen.layout).copy(copy_data=False)

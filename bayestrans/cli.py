@@ -169,7 +169,9 @@ def _add_surveys(commands: argparse._SubParsersAction) -> None:
 
     one = _command(commands, "clean", "apply a survey's preset to its table")
     one.add_argument("catalogue", help="the survey's table")
-    one.add_argument("--survey", required=True, help="preset, such as galah-dr3, or mine.toml")
+    one.add_argument(
+        "--survey", help="preset, such as galah-dr3, or mine.toml (default: told by the columns)"
+    )
     _add_without(one, "switch off a cut (repeat for more)")
     one.add_argument("--out", required=True, help=".parquet, .fits, .ecsv, .vot or .csv")
     one.add_argument("--overwrite", action="store_true", help="replace an existing output")
@@ -188,10 +190,10 @@ def _add_pair(one: argparse.ArgumentParser) -> None:
     one.add_argument("b", help="table of survey B")
     one.add_argument(
         "--survey-a",
-        required=True,
-        help="preset of A, such as galah-dr3 (see `bayestrans surveys`), or mine.toml",
+        help="preset of A, such as galah-dr3 (see `bayestrans surveys`), or mine.toml "
+        "(default: told by the columns)",
     )
-    one.add_argument("--survey-b", required=True, help="the same of B")
+    one.add_argument("--survey-b", help="the same of B")
     how = one.add_mutually_exclusive_group()
     how.add_argument("--on", metavar="COLUMN", help="identifier, or A=B (default: gaia_source_id)")
     how.add_argument("--radius", type=float, metavar="ARCSEC", help="match by position instead")

@@ -71,6 +71,8 @@ def _form(head: bytes, layout: Layout) -> _Form:
 
 
 def _check_separator(separator: str, header: str, row: str) -> None:
+    if f'{separator} "' in header:  # the quotes would be read as part of the names
+        raise CatalogueError(f"blanks stand between {separator!r} and quotes; remove them")
     if separator in header:
         return
     found = [

@@ -42,7 +42,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def refuse_inputs(out: str | Path, *inputs: str) -> None:
+def refuse_inputs(out: str | Path, *inputs: str | None) -> None:
     """Raise ValueError for an output that is an input too, which would be destroyed."""
-    if any(same(out, path) for path in inputs):
+    if any(same(out, path) for path in inputs if path is not None):
         raise ValueError(f"{out}: the output is also an input; give it another name")

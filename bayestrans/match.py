@@ -16,6 +16,7 @@ from .clean import Cleaned, clean
 from .columns import find, numbers
 from .joins import GAIA, Joined, by_identifier, by_position
 from .presets import survey as preset
+from .recognise import recognise
 from .repeats import REPEATS
 from .spec import Input, Output, Spec
 from .surveys import QUANTITIES, Survey, SurveyError
@@ -101,8 +102,8 @@ def pair(
     a: Source,
     b: Source,
     *,
-    survey_a: str | os.PathLike[str] | Survey,
-    survey_b: str | os.PathLike[str] | Survey,
+    survey_a: str | os.PathLike[str] | Survey | None = None,
+    survey_b: str | os.PathLike[str] | Survey | None = None,
     on: str | tuple[str, str] = GAIA,
     radius: float | None = None,
     repeats: str = "best",
@@ -122,8 +123,9 @@ def pair(
     ----------
     a, b : path-like, Table or DataFrame
         The tables of survey A, to be translated, and of survey B.
-    survey_a, survey_b : str, path-like or Survey
-        Their presets, or TOML files that describe them, as `survey` takes them.
+    survey_a, survey_b : str, path-like or Survey, optional
+        Their presets, or TOML files that describe them, as `survey` takes them. Default: the
+        one preset whose columns the table has.
     on : str or (str, str)
         ``"gaia_source_id"``: the columns of Gaia's identifier that the presets name;
         otherwise a column that both tables have, or A's and B's.
@@ -163,7 +165,10 @@ def pair(
     """
     if repeats not in REPEATS:
         raise SurveyError(f"repeats = {repeats!r} is not known; use one of {', '.join(REPEATS)}")
-    surveys = preset(survey_a), preset(survey_b)
+    surveys = (
+        recognise(a) if survey_a is None else preset(survey_a),
+        recognise(b) if survey_b is None else preset(survey_b),
+    )
     off = _switches(without, *surveys)
     one, two = clean(a, surveys[0], without=off[0]), clean(b, surveys[1], without=off[1])
     if radius is None:

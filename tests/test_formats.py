@@ -102,6 +102,7 @@ def test_lines_may_end_in_any_way_and_begin_with_a_mark(tmp_path, ends):
         ("obsid teff\n1 5000\n", "separated by blanks; separate them by commas"),
         ("  obsid  teff \n  1   5000\n", "separated by blanks"),
         ("# made by me\nteff,b\n1,2\n", "the first line is a comment; remove what precedes"),
+        ('"teff", "b"\n1, "x"\n', "blanks stand between ',' and quotes; remove them"),
         ("\n \n", "the file holds blanks only"),
         ("teff,b\n1,2\n".encode("utf-16"), "byte 1 is not of UTF-8); check that"),
         ("teff,\xe9\n1,2\n".encode("latin-1"), "right, and save its text as UTF-8"),
