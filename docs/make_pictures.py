@@ -20,6 +20,8 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+import bayestrans as bt
+from bayestrans import plot
 from bayestrans.demo import demo
 from bayestrans.simulate import SurveyPair, simulate
 
@@ -142,19 +144,41 @@ def _errors(axes: Axes, pair: SurveyPair) -> None:
 FIGURES: dict[str, Callable[[], Figure]] = {"simulated": simulated}
 
 
-def copy_demo() -> None:
-    """Run the demo and copy its pictures and its table of scores."""
+def draw_demo() -> None:
+    """Run the demo, copy its pictures and its scores, and draw the others of its model."""
     with TemporaryDirectory() as folder:
         demo(folder)
         for name in (*(f"{picture}.png" for picture in OF_THE_DEMO), "scores.txt"):
             shutil.copy(Path(folder) / name, PICTURES / name)
+        posterior = bt.load(Path(folder) / "model.nc")
+        train, test = bt.read_pairs(Path(folder) / "pairs.csv", posterior.spec).split(0.2, seed=1)
+    for name, figure in _of_the_model(posterior, train, test).items():
+        figure.savefig(PICTURES / f"{name}.png", dpi=170)
+        plt.close(figure)
+
+
+def _of_the_model(posterior: bt.Posterior, train: bt.Pairs, test: bt.Pairs) -> dict[str, Figure]:
+    """Return one picture of each kind that the demo itself leaves out."""
+    found = bt.diagnose(posterior, train=train, held_out=test)
+    rests = bt.importance(posterior, test, progress=False)
+    giant = int(np.argmin(np.abs(test.x[:, 1] - 2.5)))
+    return {
+        "pit_ecdf": plot.pit_ecdf(bt.evaluate(posterior, test), posterior.spec.output_names),
+        "loo_pit": plot.loo_pit(found),
+        "trace_rank": plot.trace_rank(found),
+        "predictive_check": plot.predictive_check(found),
+        "residuals_by_input": plot.residuals_by_input(posterior, test, "teff"),
+        "importance": plot.importance(rests),
+        "error_budget": plot.error_budget(rests),
+        "star": plot.star(posterior, test.take(np.array([giant]))),
+    }
 
 
 def main(names: list[str]) -> None:
     """Draw the named pictures, or all of them, into ``docs/pictures``."""
     PICTURES.mkdir(exist_ok=True)
     if not names or "demo" in names:
-        copy_demo()
+        draw_demo()
         names = [name for name in names or FIGURES if name != "demo"]
         if not names:
             return
