@@ -10,6 +10,8 @@ from itertools import pairwise
 import jax
 import jax.numpy as jnp
 
+#: Prior standard deviation of the logarithm of a feature's relevance.
+RELEVANCE_SD = 0.5
 ACTIVATIONS = {"tanh": jnp.tanh, "silu": jax.nn.silu, "relu": jax.nn.relu}
 
 
@@ -20,7 +22,9 @@ class Network:
     Each hidden layer after the first adds to the one before it where their
     widths agree. Weights are standard normal a priori, divided by the square
     root of their fan-in (Neal 1996) and multiplied by a gain of each layer, whose
-    logarithm is standard normal too: how sharp a function is, is learned.
+    logarithm is standard normal too: how sharp a function is, is learned. So is by how
+    much sharper in one feature than in another: those of the first layer are multiplied
+    by a relevance of each feature also, log-normal of width `RELEVANCE_SD`.
 
     Parameters
     ----------
@@ -55,6 +59,7 @@ class Network:
             shapes[f"weight_{layer}"] = (after, before)
             shapes[f"bias_{layer}"] = (after,)
         shapes["log_gain"] = (len(self.hidden),)
+        shapes["log_relevance"] = (n_in,)  # in units of its prior's width
         shapes["weight_out"] = (n_out, self.hidden[-1])
         return shapes
 
@@ -69,6 +74,8 @@ class Network:
             before = state
             gain = jnp.exp(weights["log_gain"][layer]) / math.sqrt(len(before))
             weight = gain * weights[f"weight_{layer}"]
+            if layer == 0:
+                weight = weight * jnp.exp(RELEVANCE_SD * weights["log_relevance"])
             state = activation(weight @ before + weights[f"bias_{layer}"][:, None])
             if layer > 0 and state.shape == before.shape:
                 state = state + before

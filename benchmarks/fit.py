@@ -20,6 +20,7 @@ from arviz_stats.base import array_stats
 
 import bayestrans as bt
 from bayestrans.chains import PerChain
+from bayestrans.network import RELEVANCE_SD
 from bayestrans.scale import Scaler
 from bayestrans.target import build_target, scaled_data
 
@@ -73,6 +74,8 @@ def stars_first(weights, z):
     for layer in range(sum(name.startswith("bias") for name in weights)):
         before = state
         weight = weights[f"weight_{layer}"].T / before.shape[-1] ** 0.5
+        if layer == 0:
+            weight = weight * jnp.exp(RELEVANCE_SD * weights["log_relevance"])[:, None]
         state = jnp.tanh(before @ weight + weights[f"bias_{layer}"])
         state = state + before if layer else state
     return state @ weights["weight_out"].T / state.shape[-1] ** 0.5

@@ -46,8 +46,9 @@ def as_jax(arrays: dict) -> dict:
 
 def forward(w: dict, z: np.ndarray, activation) -> np.ndarray:
     """Return a network of hidden widths 4, 4, 2: only the second layer can skip."""
-    gain = np.exp(w["log_gain"])
-    first = activation(gain[0] * w["weight_0"] @ z / math.sqrt(3) + w["bias_0"][:, None])
+    gain, relevance = np.exp(w["log_gain"]), np.exp(0.5 * w["log_relevance"])
+    first = w["weight_0"] @ (relevance[:, None] * z)
+    first = activation(gain[0] * first / math.sqrt(3) + w["bias_0"][:, None])
     second = activation(gain[1] * w["weight_1"] @ first / math.sqrt(4) + w["bias_1"][:, None])
     second += first
     third = activation(gain[2] * w["weight_2"] @ second / math.sqrt(4) + w["bias_2"][:, None])
@@ -70,7 +71,8 @@ def test_the_first_layer_has_no_skip():
     weights = draw_weights(network.shapes(3, 2))
     z = np.random.default_rng(1).normal(size=(3, N))
     gain = math.exp(weights["log_gain"][0])
-    hidden = np.tanh(gain * weights["weight_0"] @ z / math.sqrt(3) + weights["bias_0"][:, None])
+    seen = np.exp(0.5 * weights["log_relevance"])[:, None] * z
+    hidden = np.tanh(gain * weights["weight_0"] @ seen / math.sqrt(3) + weights["bias_0"][:, None])
     expected = weights["weight_out"] @ hidden / math.sqrt(3)
     np.testing.assert_allclose(network(as_jax(weights), jnp.asarray(z)), expected, atol=3e-6)
 
@@ -93,6 +95,7 @@ def test_shapes_are_those_of_the_weights():
         "weight_1": (2, 4),
         "bias_1": (2,),
         "log_gain": (2,),
+        "log_relevance": (3,),
         "weight_out": (6, 2),
     }
 
@@ -328,6 +331,7 @@ def test_site_shapes_are_what_the_likelihood_needs():
         "weight_2": (2, 4),
         "bias_2": (2,),
         "log_gain": (3,),
+        "log_relevance": (3,),
         "weight_out": (4, 2),
         "amplitude": (2,),
         "log_scatter": (2,),

@@ -180,7 +180,8 @@ def test_an_error_column_that_the_model_does_not_use_is_flagged_only(posterior, 
 
 
 def without_feature(block, feature: int) -> dict[str, np.ndarray]:
-    return {n: np.delete(block.draws[n], feature, axis=-1) for n in ("slope", "weight_0")}
+    sites = "slope", "weight_0", "log_relevance"
+    return {n: np.delete(block.draws[n], feature, axis=-1) for n in sites}
 
 
 def without_feature_6(density: Density) -> Density:
