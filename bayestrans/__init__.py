@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .network import Network
     from .pairs import Pairs, PairsError
     from .places import Places, draw_distances, galactocentric
-    from .plan import Member, Plan, PlanError
+    from .plan import Member, Plan, PlanError, PlanWarning
     from .posterior import Posterior, predict
     from .presets import survey
     from .report import report
@@ -75,6 +75,7 @@ __all__ = [
     "Places",
     "Plan",
     "PlanError",
+    "PlanWarning",
     "Posterior",
     "Quantity",
     "SamplingWarning",
@@ -136,7 +137,7 @@ _HOMES = {
         "network": "Network",
         "pairs": "Pairs PairsError",
         "places": "Places draw_distances galactocentric",
-        "plan": "Member Plan PlanError",
+        "plan": "Member Plan PlanError PlanWarning",
         "posterior": "Posterior predict",
         "presets": "survey",
         "report": "report",

@@ -17,7 +17,7 @@ import pandas as pd
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from .columns import numbers
+from .columns import matches, numbers
 from .identifiers import identifiers, is_id, lacking, star_ids
 from .pairs import Floats, Pairs, PairsError
 from .plausible import check_column, without_impossible
@@ -143,7 +143,9 @@ def _believed(
     return values, suspects + impossible
 
 
-def say_odd(source: Source, found: Iterable[Odd], rows: int) -> None:
+def say_odd(
+    source: Source, found: Iterable[Odd], rows: int, where: str = "at the top of the spec"
+) -> None:
     """Say which values were taken as missing although nobody said that they are."""
     counts: Counter[tuple[str, str]] = Counter()
     for column, what, stars in found:
@@ -154,7 +156,7 @@ def say_odd(source: Source, found: Iterable[Odd], rows: int) -> None:
         named = ", ".join(sorted(numbers, key=float)) or "..."
         _say(
             f"{_name_of(source)}: {'; '.join(each)}: they look like 'no value' and are taken as "
-            f"missing; name them at the top of the spec, as sentinels = [{named}], or write "
+            f"missing; name them {where}, as sentinels = [{named}], or write "
             "sentinels = [] if they are measured",
             source,
         )
@@ -247,6 +249,13 @@ def _columns(spec: Spec) -> list[str]:
 
 
 def _inputs(table: Table, spec: Spec, usual: Scaler | None, *, judge: bool = True) -> Inputs:
+    wanted = [item.column for item in spec.inputs]
+    there = [name for name in wanted if matches(table, re.sub(r"\[\d+\]$", "", name))]
+    if len(wanted) > 1 and not there:
+        raise CatalogueError(
+            f"the table has none of the columns that {spec.name!r} is translated from "
+            f"({', '.join(wanted)}); give a table of that survey, or a model of this one"
+        )
     x, x_err, assumed = _quantities(table, spec, spec.inputs, judge=judge)
     x, far = without_beyond(spec, x, usual)
     x, impossible = without_impossible(spec, spec.inputs, x)

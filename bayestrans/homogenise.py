@@ -13,6 +13,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from .agreement import check_surveys, compare_surveys
 from .arguments import check_count
 from .combine import Evidence, Population, combine, learned_shared
 from .keep import kept_columns, merge_kept, refuse_taken
@@ -89,12 +90,18 @@ def homogenise(
     Raises
     ------
     PlanError
-        For a plan that cannot be used, models of different outputs or units, or identifiers
-        of different kinds.
+        For a plan that cannot be used, models of different outputs or units, identifiers
+        of different kinds, or a catalogue that would count twice.
     CatalogueError
         For an unreadable catalogue, a missing column, or an ``out`` that cannot be written.
     ValueError
         For more draws than a model holds.
+
+    Warns
+    -----
+    PlanWarning
+        Where surveys are not on one scale by the stars that they share, or identifiers are of
+        different releases.
 
     Notes
     -----
@@ -119,12 +126,14 @@ def homogenise(
     for model in models.values() if draws else ():
         model.check_draws(draws)
     outputs = _outputs(plan, models)
+    check_surveys(plan, models)
     kept = [kept_columns(one) for one in plan.surveys]  # first: it finds faults soonest
     settings = {"draws": draws, "seed": seed} if draws else {}
     surveys = list(_answers(plan, models, outputs, progress=progress, **settings))
     stars = stars_of(surveys, plan.id)
     population = population_of([*models.values()], [output.name for output in outputs])
     used = _used(surveys, stars)
+    compare_surveys(surveys, stars, used, outputs)
     shared = _shared(plan, surveys, stars, used, population, outputs)
     parts = _combined(plan, surveys, stars, used, population, shared, progress=progress)
     result = merged_table(outputs, surveys, stars, used, parts, plan.disagree)

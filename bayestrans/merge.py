@@ -154,10 +154,11 @@ def from_base(member: Member, outputs: Sequence[Output]) -> Answered:
         member.columns,
         tuple(Output(item.name, item.column, unit=item.unit) for item in member.columns),
         id=member.id,
+        sentinels=member.sentinels,
     )
     found = read_inputs(member.catalogue, spec)
     x, odd = without_suspects(spec, spec.inputs, found.x)
-    say_odd(member.catalogue, odd, len(x))
+    say_odd(member.catalogue, odd, len(x), f"in [survey.{member.name}]")
     keys, nameless = _keys(member, found.identifiers)
     shape = (len(x), len(outputs))
     mean, sd = np.full(shape, np.nan), np.full(shape, np.nan)

@@ -20,12 +20,16 @@ if TYPE_CHECKING:
     from .posterior import Posterior
 
 PLAN_KEYS = ("name", "base", "id", "out", "disagree", "shared", "survey")
-SURVEY_KEYS = ("catalogue", "id", "model", "columns", "error_factor", "keep")
+SURVEY_KEYS = ("catalogue", "id", "model", "columns", "error_factor", "keep", "sentinels")
 COLUMN_KEYS = ("column", "error", "unit", "error_floor")
 
 
 class PlanError(ValueError):
     """A plan that cannot be used, with what to change."""
+
+
+class PlanWarning(UserWarning):
+    """Surveys of a plan that may not fit together."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +54,15 @@ class Member:
     keep : mapping of str to str, optional
         Columns that the merged catalogue keeps, by the names that they get there:
         ``{"ra": "ra_dr2", "dec": "dec_dr2"}``.
+    sentinels : tuple of float, optional
+        For a survey on the base: numbers that stand for "no value" in its columns, as in a
+        `Spec`. A model knows those of the survey that it translates.
 
     Raises
     ------
     PlanError
-        Without a model and columns, or with both.
+        Without a model and columns, or with both; for the error of a quantity that is the
+        quantity itself.
     """
 
     name: str
@@ -64,6 +72,7 @@ class Member:
     columns: tuple[Input, ...] = ()
     error_factor: float = 1.0
     keep: Mapping[str, str] = field(default_factory=dict)
+    sentinels: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if not self.name or set(self.name) & set("/.+ "):
@@ -82,8 +91,13 @@ class Member:
                 raise PlanError(
                     f"{where} gives no error of {item.name}; without one it cannot be weighed"
                 )
-        if self.model is not None and self.error_factor != 1.0:
-            raise PlanError(f"{where} has a model, which needs no error_factor; remove it")
+            if item.error == item.column:
+                raise PlanError(
+                    f"{where}: {item.name} and its error are one column; name the error"
+                )
+        given = {"error_factor": self.error_factor != 1.0, "sentinels": self.sentinels is not None}
+        for key in (key for key, there in given.items() if there and self.model is not None):
+            raise PlanError(f"{where} has a model, which needs no {key}; remove it")
         if not 0 < self.error_factor < math.inf:
             raise PlanError(f"{where}: error_factor = {self.error_factor} must be positive")
 
@@ -208,7 +222,18 @@ def _member(name: str, table: Mapping[str, Any], key: str | None, folder: Path) 
     )
     model = folder / table["model"] if "model" in table else None
     factor = table.get("error_factor", 1.0)
-    return Member(name, folder / table["catalogue"], identifier, model, columns, factor, keep)
+    catalogue, sentinels = folder / table["catalogue"], _sentinels(where, table)
+    return Member(name, catalogue, identifier, model, columns, factor, keep, sentinels)
+
+
+def _sentinels(where: str, table: Mapping[str, Any]) -> tuple[float, ...] | None:
+    given = table.get("sentinels")
+    if given is None:
+        return None
+    numbers = given if isinstance(given, list) else [given]
+    if any(isinstance(v, bool) or not isinstance(v, int | float) for v in numbers):
+        raise PlanError(f"{where}: sentinels = {given!r} must be a list of numbers")
+    return tuple(float(value) for value in numbers)
 
 
 def _column(where: str, name: str, table: Mapping[str, Any]) -> Input:

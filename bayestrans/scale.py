@@ -73,9 +73,13 @@ class Scaler:
         for k, output in enumerate(spec.outputs):
             if not scale[k] > 0:
                 what = "differs from its input by" if corrects[k] >= 0 else "is"
+                remedy = "there is nothing to learn"
+                if corrects[k] >= 0 and centre[k] == 0:
+                    same = spec.inputs[corrects[k]].column
+                    remedy = f"is it a column of survey B, and {same} one of A?"
                 raise PairsError(
                     f"output column {output.column} {what} the same amount ({centre[k]:g}) "
-                    "in over half of the training stars; there is nothing to learn"
+                    f"in over half of the training stars; {remedy}"
                 )
         log_centre, log_scale = _log_error_scales(pairs.x_err)
         return cls(

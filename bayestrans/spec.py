@@ -120,9 +120,9 @@ class Spec:
     Raises
     ------
     SpecError
-        For duplicate names, an output that corrects an unknown input or one
-        in another unit, no input or output at all, or a sentinel that is not
-        a finite number.
+        For duplicate names, an error that is its own value, an output that corrects an
+        unknown input or one in another unit, no input or output at all, or a sentinel
+        that is not a finite number.
 
     Examples
     --------
@@ -150,6 +150,12 @@ class Spec:
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise SpecError(f"spec {self.name!r} names {kind} {twice[0]!r} twice; rename one")
+            for item in items:
+                if item.error == item.column:
+                    raise SpecError(
+                        f"{kind} {item.name!r} and its error are one column ({item.column}); "
+                        "name the column of the error, or none"
+                    )
         for output in self.outputs:
             name = output.name  # which names columns of catalogues and arrays of model files
             if name in ("intrinsic", "joint") or not name or set(name) & set("/. "):
