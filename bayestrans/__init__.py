@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .attribution import Importance
     from .catalogue import CatalogueError, read_pairs
     from .clean import Cleaned, clean
-    from .consistency import Consistency, chain, round_trip
+    from .consistency import chain, round_trip
     from .diagnose import Diagnosis, diagnose
     from .evaluate import Evaluation, TrainingStarsWarning, evaluate
     from .fetch import fetch
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .support import Support, support
     from .surveys import Cut, Quantity, Survey, SurveyError
     from .translate import translate, translate_file
+    from .ways import Consistency
     from .written import Written
 
 __version__ = "0.1.0"
@@ -121,7 +122,7 @@ _HOMES = {
         "attribution": "Importance",
         "catalogue": "CatalogueError read_pairs",
         "clean": "Cleaned clean",
-        "consistency": "Consistency chain round_trip",
+        "consistency": "chain round_trip",
         "diagnose": "Diagnosis diagnose",
         "evaluate": "Evaluation TrainingStarsWarning evaluate",
         "fetch": "fetch",
@@ -148,6 +149,7 @@ _HOMES = {
         "support": "Support support",
         "surveys": "Cut Quantity Survey SurveyError",
         "translate": "translate translate_file",
+        "ways": "Consistency",
         "written": "Written",
     }.items()
     for name in names.split()

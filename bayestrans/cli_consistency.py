@@ -12,10 +12,11 @@ from matplotlib.figure import Figure
 
 from . import plot
 from .catalogue import read_table, write_table
-from .consistency import Consistency, chain, round_trip
+from .consistency import chain, round_trip
 from .files import refuse_inputs, whole
 from .load import load
 from .store import check_target
+from .ways import Consistency
 
 
 def run_round_trip(options: argparse.Namespace) -> int:

@@ -9,9 +9,9 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy import stats
 
-from .consistency import Consistency
 from .neighbours import CLASSES
 from .plot_style import CLASS_STYLES, GREY, PAGE, REVERSED, STYLE, frame, label
+from .ways import Consistency
 
 Floats = NDArray[np.float64]
 

@@ -311,3 +311,29 @@ def test_the_command_takes_some_of_the_stars(on_disk, capsys):
     assert "; 200 stars, 3 draws of each" in capsys.readouterr().out
     assert command(on_disk, *arguments[:-1], "0") == 2
     assert "give at least 1" in capsys.readouterr().err
+
+
+# ---- what does not fit ----------------------------------------------------------------------
+
+
+def test_right_models_earn_no_warning_and_wrong_ones_do(there, back, stars, trip, chained):
+    assert trip.warnings == chained.warnings == ()
+    assert "warning" not in str(trip)
+    found = round_trip(there, moved(back, np.array([120.0, 0.0, 0.0])), stars, draws=DRAWS)
+    (text,) = found.warnings
+    assert text.startswith("teff: the round trip does not meet what it should (z bias ")
+    assert f"warning: {text}" in str(found)
+    narrow = round_trip(there, wider(back, 0.3), stars, draws=DRAWS)
+    assert len(narrow.warnings) == 3
+    few = round_trip(there, moved(back, np.array([500.0, 0.0, 0.0])), stars.take(np.arange(9)))
+    assert few.warnings == ()
+
+
+def test_one_model_twice_and_a_direct_one_of_another_survey_are_refused(there, back, stars):
+    with pytest.raises(ValueError, match="'a to base' is given twice"):
+        round_trip(there, there, stars)
+    first, second = linear.model("a", "b"), linear.model("b", "base")
+    with pytest.raises(ValueError, match="'a to b' is given twice"):
+        chain(first, second, first, stars)
+    with pytest.raises(ValueError, match="which should lead from the same survey"):
+        chain(first, second, linear.model("c", "base"), stars)

@@ -22,7 +22,7 @@ LEVELS = (
     "joins match fetch parts thin summary shapley attribution combine",
     "posterior answers load store sample mclmc refits calibrate written hats sensitivity budget "
     "measured convergence checks trees plan merge merge_draws merged keep "
-    "agreement",
+    "agreement ways",
     "infer support diagnose evaluate importance translate consistency",
     "homogenise plot plot_consistency plot_diagnose plot_importance plot_maps plot_residuals "
     "plot_star plot_style plot_support report report_page report_scores report_sections "
