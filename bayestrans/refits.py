@@ -102,10 +102,12 @@ class Refits:
 
         Support and linear regression are those of all other stars, as they will
         be for a star that the whole fit has not seen. Of more than ``most`` stars
-        that many are drawn.
+        that many are drawn. Stars with gaps are left out unless they are most.
         """
         rest = self.gaps.filled(self.pairs.take(np.flatnonzero(~part.rows)))
-        rows = np.flatnonzero(part.rows)
+        rows = np.flatnonzero(part.rows & self._judged)
+        if not len(rows):
+            rows = np.flatnonzero(part.rows)
         if len(rows) > most:
             rows = np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
         test = self.pairs.take(rows)
@@ -118,6 +120,13 @@ class Refits:
             _held_out(predictive, delta[:, k], noise[:, k], linear[:, k], score, place)
             for place, k in enumerate(self.block.outputs)
         ]
+
+    @property
+    def _judged(self) -> NDArray[np.bool_]:
+        # What is filled in lies among the other stars, so that those with gaps have a low support
+        # and wide predictives for another reason. Only where they are most is all learned of them.
+        whole = np.isfinite(self.pairs.x[:, list(self.block.inputs)]).all(axis=1)
+        return whole if whole.mean() >= 0.5 else np.ones(len(whole), dtype=bool)
 
     def _predict(self, part: Region, test: Pairs, key: jax.Array) -> Mixture:
         near = 0.0 if part.kind == "random" else NEAR  # a random part is everywhere
