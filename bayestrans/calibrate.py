@@ -17,9 +17,10 @@ from .model import Noise
 from .neighbours import CLASSES, Neighbours
 from .network import Network
 from .pairs import Pairs
+from .progress import progress_bar
 from .refits import Refits
 from .regions import Region, regions
-from .sample import Method, progress_bar
+from .sample import Method
 
 Floats = NDArray[np.float64]
 

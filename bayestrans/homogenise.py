@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from .agreement import check_surveys, compare_surveys
 from .arguments import check_count
@@ -33,6 +32,7 @@ from .merged import Numbers, merged_table, provenance
 from .moments import QUANTILES
 from .plan import Member, Plan, PlanError
 from .posterior import Posterior
+from .progress import progress_bar
 from .spec import Output
 from .tables import check_writable, write_table
 from .translate import translate
@@ -265,7 +265,7 @@ def _combined(
         np.full((n, k, d), np.nan, dtype=np.float32),
     )
     patterns, pattern = np.unique(used, axis=0, return_inverse=True)
-    with tqdm(desc="merge", unit="star", total=n, disable=not progress) as bar:
+    with progress_bar("merge", n, "star", progress=progress, leave=True) as bar:
         for p, present in enumerate(patterns):
             members = np.flatnonzero(present).tolist()
             every = np.flatnonzero(pattern.reshape(-1) == p)

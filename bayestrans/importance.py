@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from .arguments import check_count
 from .attribution import Importance
@@ -17,6 +16,7 @@ from .budget import PARTS, Stars, budget
 from .catalogue import Source, pairs_of
 from .pairs import Pairs
 from .posterior import BlockDraws, Posterior, check_posterior
+from .progress import progress_bar
 from .sensitivity import TARGETS, Mean
 from .shapley import MOST_PLAYERS, REPLICATES, Effects, Population, effects, parts
 
@@ -119,7 +119,7 @@ def importance(
     tables = [_players(posterior, block, members) for block in posterior.blocks]
     total = REPLICATES * parts(size) * sum(2 ** len(players) - 1 for players in tables)
     found = []
-    with tqdm(total=total, desc="importance", disable=not progress, leave=False) as bar:
+    with progress_bar("importance", total, "part", progress=progress) as bar:
         for block, players in zip(posterior.blocks, tables, strict=True):
             mean = Mean.of(posterior, block, draws)
             population = Population.of(posterior.density, _columns(posterior, block))

@@ -19,13 +19,13 @@ from blackjax.mcmc.integrators import IntegratorState
 from numpy.typing import NDArray
 
 from .chains import PerChain
+from .progress import progress_bar
 from .sample import (
     PROGRAMS,
     Run,
     check_counts,
     log_densities,
     over_draws,
-    progress_bar,
     warm_starts,
 )
 from .target import Target

@@ -88,8 +88,8 @@ def crowded(count: int) -> float:
 
 
 def panel_grid(count: int, height: float, **share: Any) -> tuple[Figure, list[Axes]]:
-    """Return a figure of ``count`` panels, three in a row, each ``height`` inches tall."""
-    wide = min(3, count)
+    """Return a figure of ``count`` panels, three in a row (of four, two)."""
+    wide = 2 if count == 4 else min(3, count)
     tall = -(-count // wide)
     size = (COLUMN if wide == 1 else PAGE * wide / 3, 0.4 + height * tall)
     figure = Figure(figsize=size, layout="constrained")

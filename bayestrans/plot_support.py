@@ -100,7 +100,7 @@ def training_coverage(
     _draw_catalogue(figure, values, limits, classes, shown, [item.name for item in items])
     low, high = np.transpose(limits)
     notes = {
-        "with an input missing": int((~known).sum()),
+        "with an input missing, not drawn": int((~known).sum()),
         "beyond the frames": int(((values < low) | (values > high)).any(axis=1).sum()),
         "drawn as points": len(shown) if len(shown) < len(values) else 0,
     }

@@ -13,10 +13,10 @@ import numpy as np
 import optax
 from numpy.typing import NDArray
 from numpyro.infer import NUTS as NumpyroNUTS
-from tqdm import tqdm
 
 from .chains import PerChain
 from .programs import compiled
+from .progress import progress_bar
 from .target import Target
 
 #: Learning rate of the warm start, decayed to a fiftieth of itself by a cosine.
@@ -66,11 +66,6 @@ def check_counts(method: object, **counts: int) -> None:
     for name, count in counts.items():
         if count < 1:
             raise ValueError(f"{type(method).__name__} has {name} = {count}; it must be at least 1")
-
-
-def progress_bar(label: str, total: int, unit: str, *, progress: bool) -> tqdm:
-    """Return the bar that every long step of a fit shows."""
-    return tqdm(total=total, desc=label, unit=unit, disable=not progress, leave=False)
 
 
 def warm_starts(

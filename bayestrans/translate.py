@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from astropy.table import Table
-from tqdm import tqdm
 
 from .answers import Answers
 from .catalogue import (
@@ -30,6 +29,7 @@ from .hats import is_hats, translate_hats
 from .neighbours import CLASSES
 from .parts import Parts, joined
 from .posterior import Posterior, check_posterior
+from .progress import progress_bar
 from .written import Count, Settings, Written, job_of, provenance, refuse_outside
 
 
@@ -253,9 +253,7 @@ def _translated(
         return table
 
     with (
-        tqdm(
-            desc="translate", unit="star", total=total, initial=begin, disable=not progress
-        ) as bar,
+        progress_bar("translate", total, "star", progress=progress, begin=begin, leave=True) as bar,
         ThreadPoolExecutor(workers) as pool,
     ):
         try:

@@ -17,18 +17,23 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from astropy.table import Table, vstack
 
 import bayestrans as bt
 from bayestrans import cli_fit
 from bayestrans.cli import main
+from bayestrans.simulate import to_columns
 
 ROOT = Path(__file__).resolve().parents[1]
 
 #: Pages that are a story of their own, whose blocks run one after another.
-PAGES = ("start", "translate", "judging", "trust", "surveys", "velocity", "gaps", "large", "choose")
+PAGES = (
+    *("start", "translate", "judging", "trust", "surveys", "velocity", "gaps", "large", "choose"),
+    *("homogenise", "simulated"),
+)
 
 #: Pages and README whose blocks are pieces of other stories, or for a shell alone.
-OTHERS = ("README", "simulated", "contributing", "homogenise", "gallery")
+OTHERS = ("contributing", "gallery", "pictures")
 
 #: Stars of the simulated surveys; of the common ones as many train as in the fixture `posterior`,
 #: so that the programs compiled for it serve here.
@@ -107,19 +112,20 @@ def run_shell(code: str) -> None:
             assert main(arguments) == 0, arguments
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_blocks_of_a_page_run(name, tmp_path, monkeypatch, quick):
-    monkeypatch.chdir(tmp_path)
+def run_blocks(name: str, found: list[Block]) -> int:
+    """Run the blocks of a page one after another; return how many were Python."""
     names: dict[str, object] = {"__name__": "__main__"}
     ran = 0
-    for block in blocks(page(name)):
+    for block in found:
         if block.why:
             assert block.why.startswith(WHY), f"{name}.md:{block.line}: no reason: {block.why}"
         elif block.kind == "toml":
             target = re.match(r"# (\w+\.toml)\n", block.code)
             assert target, f"{name}.md:{block.line}: begin the block with '# NAME.toml'"
             Path(target[1]).write_text(block.code, "utf-8")
-            (bt.survey if "[quantity." in block.code else bt.Spec.from_toml)(target[1])
+            readers = {"[quantity.": bt.survey, "[survey.": bt.Plan.from_toml}
+            of = [read for mark, read in readers.items() if mark in block.code]
+            (of or [bt.Spec.from_toml])[0](target[1])
         elif block.kind == "python":
             # As if on the same line of a file, so that a traceback shows the page's line.
             code = compile("\n" * block.line + block.code, f"docs/{name}.md", "exec")
@@ -129,7 +135,30 @@ def test_blocks_of_a_page_run(name, tmp_path, monkeypatch, quick):
         else:
             run_shell(block.code)
     plt.close("all")
-    assert ran > 0
+    return ran
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_blocks_of_a_page_run(name, tmp_path, monkeypatch, quick):
+    monkeypatch.chdir(tmp_path)
+    assert run_blocks(name, blocks(page(name))) > 0
+
+
+def test_blocks_of_the_readme_run(tmp_path, monkeypatch, quick):
+    """Its first lines show what the files of the later ones are for."""
+    monkeypatch.chdir(tmp_path)
+    two = bt.simulate(4000, 300, seed=1)
+    common, of_a = Table(to_columns(two)), list(two.catalogue)
+    vstack([common[of_a], Table(two.catalogue)]).write("survey_a.fits")
+    common["star_id", *[n for n in common.colnames if n.endswith("_b")]].write("survey_b.fits")
+    show, *rest = blocks(page("README"))
+    rest.sort(key=lambda block: ["toml", "python", "sh"].index(block.kind))
+    assert [b.kind for b in rest if b.kind != "sh"] == ["toml", "python"]
+    joined = rest.index(next(b for b in rest if b.kind == "python")) + 1
+    assert run_blocks("README", [*rest[:joined], show]) == 2
+    (tmp_path / "a_on_b.parquet").unlink()  # which the command line writes again
+    run_blocks("README", rest[joined:])
+    assert {path.name for path in tmp_path.glob("*")} >= {"a_on_b.parquet", "report", "a_to_b.nc"}
 
 
 @pytest.mark.parametrize("name", OTHERS)

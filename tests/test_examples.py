@@ -68,13 +68,3 @@ def test_tasks_of_a_job_array_do_what_one_run_does(
     assert found.colnames == want.colnames
     for name in want.colnames:
         np.testing.assert_array_equal(found[name], want[name], name)
-
-
-@pytest.mark.slow
-def test_simulated_surveys_are_merged(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["homogenise_simulated.py", str(tmp_path)])
-    runpy.run_path(str(EXAMPLES / "homogenise_simulated.py"), run_name="__main__")
-    assert "the surveys disagree on" in capsys.readouterr().out
-    merged = read_table(tmp_path / "merged.parquet")
-    assert set(merged["surveys"]) == {"a", "a+b", "a+b+c", "a+c"}
-    assert len(merged) == 2000

@@ -15,7 +15,7 @@ import bayestrans
 PACKAGE = Path(__file__).resolve().parents[1] / "bayestrans"
 LEVELS = (
     "arguments toml ctrl_c sentinels spec pairs scale network student populations simulate galaxy "
-    "programs correlations files sky places maps",
+    "programs progress correlations files sky places maps",
     "chains bundles regions calibration layout units arrow delimited fits_tables text_tables "
     "formats tables columns identifiers plausible catalogue surveys model density neighbours "
     "baseline target predictive moments tarp gaps survey_files presets recognise clean repeats "

@@ -70,7 +70,7 @@ def test_training_coverage_counts_all_stars(linear):
     assert texts[:2] == ["200 training stars", "200 stars of the catalogue:"]
     assert texts[2] == f"dense: {counts['dense']} ({counts['dense'] / 2:.1f} %)"
     assert texts[4] == f"outside: {counts['outside']} ({counts['outside'] / 2:.1f} %)"
-    assert texts[5] == "with an input missing: 1"
+    assert texts[5] == "with an input missing, not drawn: 1"
     assert texts[-1] == "drawn as points: 30"
 
 
