@@ -20,7 +20,7 @@ import pytest
 from astropy.table import Table, vstack
 
 import bayestrans as bt
-from bayestrans import cli_fit
+from bayestrans import cli_consistency, cli_fit
 from bayestrans.cli import main
 from bayestrans.simulate import to_columns
 
@@ -97,6 +97,14 @@ def quick(monkeypatch, models):
     monkeypatch.setattr(cli_fit, "fit", fit_soon)
     monkeypatch.setattr(bt, "simulate", few)
     monkeypatch.setattr(bt, "importance", partial(importance, draws=10, stars=64))
+
+    def short(way):
+        return lambda *models_and_stars, **more: way(*models_and_stars, **more | {"draws": 2})
+
+    for name in ("round_trip", "chain"):
+        way = short(getattr(bt, name))
+        monkeypatch.setattr(bt, name, way)
+        monkeypatch.setattr(cli_consistency, name, way)
 
 
 def shell(code: str) -> list[list[str]]:
