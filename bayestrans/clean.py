@@ -12,8 +12,7 @@ from astropy.table import Column, MaskedColumn, Table
 from numpy.typing import NDArray
 
 from .columns import find, matches, numbers
-from .presets import survey as preset
-from .recognise import recognise
+from .recognise import survey_of
 from .surveys import Cut, Quantity, Survey, SurveyError
 from .tables import NULL, Source, named, plain, read_table
 from .units import read_unit
@@ -148,7 +147,7 @@ def clean(
         For a table that cannot be read, or a column that is ambiguous, not numeric
         or in a wrong unit.
     """
-    chosen = recognise(source) if survey is None else preset(survey)
+    chosen = survey_of(source, survey)
     off = frozenset(without)
     _check_names(chosen, off)
     with named(source):

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from .clean import Cleaned, clean
 from .columns import find, numbers
 from .joins import GAIA, Joined, by_identifier, by_position
-from .presets import survey as preset
-from .recognise import recognise
+from .recognise import survey_of
 from .repeats import REPEATS
 from .spec import Input, Output, Spec
 from .surveys import QUANTITIES, Survey, SurveyError
@@ -165,10 +164,7 @@ def pair(
     """
     if repeats not in REPEATS:
         raise SurveyError(f"repeats = {repeats!r} is not known; use one of {', '.join(REPEATS)}")
-    surveys = (
-        recognise(a) if survey_a is None else preset(survey_a),
-        recognise(b) if survey_b is None else preset(survey_b),
-    )
+    surveys = survey_of(a, survey_a), survey_of(b, survey_b)
     off = _switches(without, *surveys)
     one, two = clean(a, surveys[0], without=off[0]), clean(b, surveys[1], without=off[1])
     if radius is None:

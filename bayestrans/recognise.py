@@ -10,6 +10,7 @@ from astropy.table import Table
 from .columns import matches
 from .layout import COMMON, CatalogueError, Layout
 from .presets import SURVEYS
+from .presets import survey as preset
 from .surveys import Survey, SurveyError
 from .tables import Source, named, read_batches, read_table
 
@@ -17,16 +18,21 @@ from .tables import Source, named, read_batches, read_table
 QUANTITIES_NEEDED = 0.5
 
 
-def recognise(source: Source) -> Survey:
-    """Return the one preset of whose columns a table has what all cuts need, and most values.
+def survey_of(source: Source, named_as: str | os.PathLike[str] | Survey | None) -> Survey:
+    """Return the survey that is named, or that the table's columns tell.
 
     Raises
     ------
     SurveyError
-        Where no preset fits, or several do, with the nearest.
+        For a name that is not known, or where no preset fits, or several do.
     CatalogueError
         For a table that cannot be read.
     """
+    return recognise(source) if named_as is None else preset(named_as)
+
+
+def recognise(source: Source) -> Survey:
+    """Return the one preset of whose columns a table has what all cuts need, and most values."""
     with named(source):
         tables = _by_layout(source)
         lacks = {
@@ -34,26 +40,19 @@ def recognise(source: Source) -> Survey:
             for name, survey in SURVEYS.items()
             if survey.layout in tables
         }
-    fitting = [name for name, lost in lacks.items() if lost == ()]
-    if len(fitting) == 1:
-        return SURVEYS[fitting[0]]
-    remedy = "name the survey: a preset (bayestrans surveys), or a file that describes yours"
-    near = {name: lost for name, lost in lacks.items() if lost}
-    if fitting:
-        raise SurveyError(f"{_name(source)} could be of {' and '.join(fitting)}; {remedy}")
-    if not near:
+        fitting = [name for name, lost in lacks.items() if lost == ()]
+        if len(fitting) == 1:
+            return SURVEYS[fitting[0]]
+        remedy = "name the survey: a preset (bayestrans surveys), or a file that describes yours"
+        if fitting:
+            raise SurveyError(f"the table could be of {' and '.join(fitting)}; {remedy}")
+        near = {name: lost for name, lost in lacks.items() if lost}
+        if not near:
+            raise SurveyError(f"the table has the columns of no survey with a preset; {remedy}")
+        nearest = min(near, key=lambda name: len(near[name]))
         raise SurveyError(
-            f"{_name(source)} has the columns of no survey that has a preset; {remedy}"
+            f"the table looks most like {nearest}, but lacks {', '.join(near[nearest])}; {remedy}"
         )
-    nearest = min(near, key=lambda name: len(near[name] or ()))
-    raise SurveyError(
-        f"{_name(source)} looks most like {nearest}, but lacks {', '.join(near[nearest] or ())}; "
-        f"{remedy}"
-    )
-
-
-def _name(source: Source) -> str:
-    return "the table" if isinstance(source, Table | pd.DataFrame) else os.fspath(source)
 
 
 def _by_layout(source: Source) -> dict[Layout, Table]:

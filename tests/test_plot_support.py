@@ -15,6 +15,7 @@ from pictures import evaluation, simple, texts
 import bayestrans as bt
 from bayestrans import plot
 from bayestrans.neighbours import Neighbours
+from bayestrans.plot_style import panel_grid
 from bayestrans.plot_support import training_inputs
 
 # ---- the training stars -------------------------------------------------------------------
@@ -331,3 +332,11 @@ def test_all_can_be_saved(catalogue, posterior, split, tmp_path):
 )
 def test_labels_carry_units(name, unit, expected):
     assert plot.label(name, unit) == expected
+
+
+@pytest.mark.parametrize(("count", "shape"), [(1, (1, 1)), (3, (1, 3)), (4, (2, 2)), (5, (2, 3))])
+def test_panels_leave_few_gaps(count, shape):
+    _, panels = panel_grid(count, 1.0)
+    grid = panels[0].get_gridspec()
+    assert (grid.nrows, grid.ncols) == shape
+    assert len(panels) == count

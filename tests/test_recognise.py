@@ -27,8 +27,8 @@ def test_a_table_that_lacks_what_a_cut_needs_or_fits_several_is_asked_about(tmp_
     table.remove_column("ASPCAPFLAG")
     write_table(table, tmp_path / "t.fits")
     assert refusal(clean, tmp_path / "t.fits") == (
-        f"{tmp_path / 't.fits'} looks most like apogee-dr17, but lacks ASPCAPFLAG; name the "
-        "survey: a preset (bayestrans surveys), or a file that describes yours"
+        f"{tmp_path / 't.fits'}: the table looks most like apogee-dr17, but lacks ASPCAPFLAG; "
+        "name the survey: a preset (bayestrans surveys), or a file that describes yours"
     )
     galah = stars(SURVEYS["galah-dr3"])
     other = stars(SURVEYS["rave-dr6"])
@@ -36,7 +36,7 @@ def test_a_table_that_lacks_what_a_cut_needs_or_fits_several_is_asked_about(tmp_
         galah[column] = other[column]
     assert "could be of galah-dr3 and rave-dr6; name the survey" in refusal(clean, galah)
     nothing = Table({"teff": [1.0]})
-    assert "the table has the columns of no survey that has a preset" in refusal(clean, nothing)
+    assert "the table has the columns of no survey with a preset" in refusal(clean, nothing)
     assert "there is no such file" in refusal(clean, tmp_path / "none.fits")
 
 

@@ -165,6 +165,13 @@ def test_a_constant_output_is_refused_by_its_column(pairs, column):
         Scaler.learn(pairs)
 
 
+def test_an_output_that_is_its_input_is_asked_about(pairs):
+    y = pairs.y.copy()
+    y[:, 2] = pairs.x[:, 0]
+    with pytest.raises(PairsError, match="is it a column of survey B, and teff_a one of A"):
+        Scaler.learn(dataclasses.replace(pairs, y=y))
+
+
 def test_a_constant_output_that_corrects_nothing_is_refused_as_constant(pairs):
     pairs.y[:, 1] = 1.5
     with pytest.raises(PairsError, match=r"mass_b") as caught:

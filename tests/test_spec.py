@@ -245,3 +245,8 @@ def test_a_fault_in_a_file_names_the_file(tmp_path):
     path.write_text(TOML.replace("column", "colunm", 1))
     with pytest.raises(SpecError, match=r"typo\.toml: \[input\.teff\] has an unknown key 'colunm'"):
         Spec.from_toml(path)
+
+
+def test_an_error_that_is_its_own_value_is_refused():
+    with pytest.raises(SpecError, match=r"input 'teff' and its error are one column \(t\)"):
+        Spec("x", (Input("teff", "t", "t"),), (Output("teff", "b", corrects="teff"),))

@@ -309,3 +309,9 @@ def test_the_input_table_is_left_alone(posterior, catalogue):
     bt.translate(posterior, table, draws=DRAWS, progress=False)
     assert_same(table, before)
     assert table.meta == before.meta
+
+
+def test_a_table_of_another_survey_is_told_so(posterior):
+    other = Table({name: [1.0] for name in ("teff_b", "logg_b", "fe_h_b")})
+    with pytest.raises(bt.CatalogueError, match=r"none of the columns that .* is translated from"):
+        bt.translate(posterior, other, progress=False)
