@@ -1,7 +1,7 @@
 """The metal-poor tail, where training stars are few: scores beside those of rivals.
 
-``python benchmarks/metal_poor.py [--seeds 3] [--stars 4000] [--json FILE]``. About 3 %
-of the simulated training stars have [Fe/H] < -1 on survey A's scale; all methods are
+``python benchmarks/metal_poor.py [--seeds 3] [--stars 4000] [--json FILE] [--workers N]``.
+About 3 % of the simulated training stars have [Fe/H] < -1 on survey A's scale; all methods are
 trained on all of them and scored on such stars alone, drawn anew from the same Galaxy.
 """
 
@@ -25,6 +25,7 @@ import scoringrules
 from _rivals import Floats, Prediction, deep_ensemble, gaussian_process
 from _spectrotranslator import spectrotranslator
 from _tables import plain
+from _workers import add_workers, by_workers
 
 import bayestrans as bt
 from bayestrans.baseline import Predictive
@@ -311,12 +312,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, help="MCLMC steps instead of a time budget")
     parser.add_argument("--uncalibrated", action="store_true", help="no held-out regions")
     parser.add_argument("--json", type=Path, help="file for the numbers")
+    add_workers(parser)
     options = parser.parse_args(arguments)
     machine = f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}"
     print(f"{machine}, jax {jax.__version__}")
     method = bt.MCLMC(time_budget=options.seconds, steps=options.steps)
     calibrate = not options.uncalibrated
-    runs = [run(options.stars, s, method, calibrate=calibrate) for s in range(options.seeds)]
+    one = partial(run, options.stars, method=method, calibrate=calibrate)
+    runs = list(by_workers(one, range(options.seeds), options.workers))
     spec = bt.simulate(1, 0).spec
     titles = {o.name: f"{o.name} [{o.unit}]" if o.unit else o.name for o in spec.outputs}
     scores = average(runs)

@@ -1,14 +1,14 @@
 """Which sampler's posterior to trust: simulation-based calibration in function space.
 
-``python benchmarks/sbc.py [--runs 200] [--keep sbc.npz] [--out sbc.png]`` draws a small network
-from the prior, its stars from the network, and the posterior of those stars with each method;
-the rank of the true function among its draws must be uniform over the runs (Talts et al. 2018,
-arXiv 1804.06788). Ranks of weights would say nothing: what is ranked are the location and the
-log scatter at a few places, dense and beyond the training stars, the degrees of freedom, the
-factor of the errors and the correlation. Printed are, for each method, the shares of true
-values in central 50, 68, 90 and 95 % intervals and how many of the quantities stay within
-the simultaneous 99 % band of the ECDF of their ranks. With ``--keep`` the methods of several
-commands come into one picture; NUTS takes many times as long as the others.
+``python benchmarks/sbc.py [--runs 200] [--keep sbc.npz] [--out sbc.png] [--workers N]`` draws
+a small network from the prior, its stars from the network, and the posterior of those stars
+with each method; the rank of the true function among its draws must be uniform over the runs
+(Talts et al. 2018, arXiv 1804.06788). Ranks of weights would say nothing: what is ranked are
+the location and the log scatter at a few places, dense and beyond the training stars, the
+degrees of freedom, the factor of the errors and the correlation. Printed are, for each method,
+the shares of true values in central 50, 68, 90 and 95 % intervals and how many of the
+quantities stay within the simultaneous 99 % band of the ECDF of their ranks. With ``--keep``
+the methods of several commands come into one picture; NUTS takes many times as long as the others.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
+from _workers import add_workers, by_workers
 from arviz_stats.ecdf_utils import ecdf_pit
 from matplotlib.figure import Figure
 
@@ -103,26 +105,42 @@ def simulated(runs: int, seed: int, noise: bt.Noise = NOISE) -> Iterator[tuple[D
         yield empty._replace(**found), np.asarray(functions(draw))
 
 
-def ranks(
-    method: Method, runs: int, seed: int, noise: bt.Noise = NOISE
-) -> tuple[np.ndarray, float]:
+def ranks(name: str, seed: int, noise: bt.Noise, runs: range) -> tuple[np.ndarray, float]:
     """Return the true values' ranks (run, quantity) as shares of the draws, and seconds a run."""
-    rng, found, begun = np.random.default_rng(0), [], 0.0
+    warnings.simplefilter("ignore", bt.SamplingWarning)
+    found, begun = [], 0.0
     target: Target | None = None
     read = None
-    for run, (data, truth) in enumerate(simulated(runs, seed, noise)):
+    for run, (data, truth) in enumerate(simulated(runs.stop, seed, noise)):
+        if run not in runs:
+            continue
         if target is None or read is None:
             target = build_target(data, NETWORK, noise, np.arange(0, STARS, 10))
             read = jax.jit(jax.vmap(partial(quantities, target.constrain)))
         # The functions stay, so that all runs share one compiled program.
         key = jax.random.fold_in(jax.random.key(seed), run)
-        drawn = method.run(target._replace(data=data), key, label="", progress=False)
+        drawn = METHODS[name].run(target._replace(data=data), key, label="", progress=False)
         values = np.asarray(read(drawn.positions.reshape(-1, target.dim)))
-        below = (values < truth).sum(axis=0)
-        found.append((below + rng.uniform(size=len(truth))) / (len(values) + 1))
-        if run == 0:
+        found.append(rank(values, truth, run))
+        if run == runs.start:
             begun = time.perf_counter()
-    return np.array(found), (time.perf_counter() - begun) / max(1, runs - 1)
+    return np.array(found), (time.perf_counter() - begun) / max(1, len(runs) - 1)
+
+
+def rank(draws: np.ndarray, truth: np.ndarray, seed: int) -> np.ndarray:
+    """Return the ranks of true values among draws as shares, uniform between neighbours."""
+    dither = np.random.default_rng(seed).uniform(size=truth.shape)
+    return ((draws < truth).sum(axis=0) + dither) / (len(draws) + 1)
+
+
+def together(
+    one: Callable[[range], tuple[np.ndarray, float]], runs: int, workers: int
+) -> tuple[np.ndarray, float]:
+    """Return the ranks of all runs, which the workers share, and seconds a run."""
+    ends = np.linspace(0, runs, workers + 1).astype(int)
+    parts = [range(a, b) for a, b in pairwise(ends.tolist())]
+    found, seconds = zip(*by_workers(one, parts, workers), strict=True)
+    return np.concatenate(found), float(np.mean(seconds))
 
 
 def within(share: np.ndarray) -> bool:
@@ -173,6 +191,7 @@ def main() -> None:
     parser.add_argument("--error-factor", choices=["below one", "free"], default="below one")
     parser.add_argument("--keep", type=Path, help="file of the ranks to go on with")
     parser.add_argument("--out", help="picture of the ECDFs to write")
+    add_workers(parser)
     options = parser.parse_args()
     print(
         f"{options.runs} runs of {STARS} stars, {FEATURES} features, {OUTPUTS} outputs, network "
@@ -181,10 +200,8 @@ def main() -> None:
     )
     found: dict[str, np.ndarray] = {}
     for name in options.methods:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", bt.SamplingWarning)
-            noise = bt.Noise(error_factor=options.error_factor)
-            share, seconds = ranks(METHODS[name], options.runs, options.seed, noise)
+        one = partial(ranks, name, options.seed, bt.Noise(error_factor=options.error_factor))
+        share, seconds = together(one, options.runs, options.workers)
         found[name] = share
         print(f"{name}, {seconds:.2f} s a run")
         for group, columns in GROUPS.items():

@@ -1,11 +1,11 @@
 """Simulation-based calibration of `fit` as a whole: scaling, sampling, calibration.
 
-``python benchmarks/sbc_fit.py [--runs 200]`` takes the networks and stars of ``sbc.py`` in
-physical units, fits them with `fit`, which knows neither the scales that they were made with
-nor that the prior holds, and asks `predict` at four places. Ranked are the true function among
-its draws and B's true value of a new star there among those drawn for it, with and without
-the calibration by regions held out. Shares and bands are those of ``sbc.py``; beyond the
-training stars a calibrated error is meant to be too wide for a prior that holds.
+``python benchmarks/sbc_fit.py [--runs 200] [--workers N]`` takes the networks and stars of
+``sbc.py`` in physical units, fits them with `fit`, which knows neither the scales that they
+were made with nor that the prior holds, and asks `predict` at four places. Ranked are the true
+function among its draws and B's true value of a new star there among those drawn for it, with
+and without the calibration by regions held out. Shares and bands are those of ``sbc.py``;
+beyond the training stars a calibrated error is meant to be too wide for a prior that holds.
 """
 
 from __future__ import annotations
@@ -14,10 +14,24 @@ import argparse
 import platform
 import time
 import warnings
+from functools import partial
 from itertools import product
 
 import numpy as np
-from sbc import LEVELS, NETWORK, NOISE, OUTPUTS, PLACES, PROB, SHAPE, STARS, line, simulated
+from _workers import add_workers
+from sbc import (
+    LEVELS,
+    NETWORK,
+    OUTPUTS,
+    PLACES,
+    PROB,
+    SHAPE,
+    STARS,
+    line,
+    rank,
+    simulated,
+    together,
+)
 
 import bayestrans as bt
 from bayestrans.model import Data
@@ -62,21 +76,22 @@ def truths(found: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.
 
 
 def ranks(
-    runs: int, seed: int, method: str, *, calibrate: bool, noise: bt.Noise = NOISE
+    method: str, seed: int, noise: bt.Noise, calibrate: bool, runs: range
 ) -> tuple[np.ndarray, float]:
     """Return ranks (run, kind, quantity) as shares of the draws, and seconds a run."""
+    warnings.simplefilter("ignore", bt.SamplingWarning)
     rng, x, found = np.random.default_rng(seed), CENTRE + SCALE * PLACES, []
     begun = time.perf_counter()
-    for run, (data, truth) in enumerate(simulated(runs, seed, noise)):
+    for run, (data, truth) in enumerate(simulated(runs.stop, seed, noise)):
+        true = truths(truth, rng)
+        if run not in runs:
+            continue
         how = {"network": NETWORK, "method": METHODS[method], "noise": noise, "progress": False}
         posterior = bt.fit(pairs_of(data), seed=run, calibrate=calibrate, **how)
-        both = []
-        for kind, true in zip(("mean", "true"), truths(truth, rng), strict=True):
-            draws = posterior.predict(x, np.full_like(x, np.nan), kind=kind, seed=run)
-            below = (draws < true).sum(axis=0) + rng.uniform(size=true.shape)
-            both.append((below / (len(draws) + 1)).ravel())
-        found.append(both)
-    return np.array(found), (time.perf_counter() - begun) / runs
+        asked = {"x_err": np.full_like(x, np.nan), "seed": run}
+        draws = [posterior.predict(x, kind=kind, **asked) for kind in ("mean", "true")]
+        found.append([rank(d, t, run).ravel() for d, t in zip(draws, true, strict=True)])
+    return np.array(found), (time.perf_counter() - begun) / len(runs)
 
 
 def main() -> None:
@@ -92,6 +107,7 @@ def main() -> None:
         help="which of both",
     )
     parser.add_argument("--error-factor", choices=["below one", "free"], default="below one")
+    add_workers(parser)
     options = parser.parse_args()
     noise = bt.Noise(error_factor=options.error_factor)
     print(
@@ -101,10 +117,8 @@ def main() -> None:
     )
     for method, answer in product(options.methods, options.calibrated):
         calibrate = answer == "yes"
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", bt.SamplingWarning)
-            how = {"calibrate": calibrate, "noise": noise}
-            share, seconds = ranks(options.runs, options.seed, method, **how)
+        one = partial(ranks, method, options.seed, noise, calibrate)
+        share, seconds = together(one, options.runs, options.workers)
         done = "calibrated" if calibrate else "not calibrated"
         print(f"{method}, {done}, {seconds:.1f} s a run")
         for k, kind in enumerate(("function", "new star")):

@@ -1,7 +1,7 @@
 """Coverage where stars are few: random held-out stars, and whole regions held out.
 
-``python benchmarks/sparse.py [--data FOLDER] [--pairs NAME ...]`` fits the simulated
-pair and, where the folder holds their tables, the three real pairs of ``examples/``.
+``python benchmarks/sparse.py [--data FOLDER] [--pairs NAME ...] [--workers N]`` fits the
+simulated pair and, where the folder holds their tables, the three real pairs of ``examples/``.
 
 Random: five folds, so that a tenth of the stars by support is as many as can be.
 Regions: the lowest and highest 15 % of each of three inputs and a hole of 15 % are
@@ -18,7 +18,9 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -31,39 +33,29 @@ from _survey_pairs import (
     some,
     tails,
 )
+from _workers import add_workers, by_workers
 
 import bayestrans as bt
 from bayestrans.calibration import LEVELS, Calibration
 from bayestrans.neighbours import CLASSES, Neighbours
 
 
-class Stars:
-    """Held-out stars of several fits: PITs, log densities and classes, before and after."""
+class Piece(NamedTuple):
+    """One fit: random stars of a pair held out, or a region."""
 
-    def __init__(self) -> None:
-        self.parts: dict[str, list[np.ndarray]] = {
-            name: [] for name in ("score", "classes", "before", "after", "nll_before", "nll_after")
-        }
+    pair: str
+    split: Split
+    steps: int
+    seed: int
 
-    def add(self, train: bt.Pairs, test: bt.Pairs, steps: int, seed: int) -> None:
-        """Fit, and judge the test stars with and without the calibration."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", bt.SamplingWarning)
-            post = bt.fit(train, method=bt.MCLMC(steps=steps), seed=seed, progress=False)
-        plain = Calibration.identity(len(train.spec.outputs))
-        score = post.neighbours.score(test.x)
-        self.parts["score"].append(score)
-        self.parts["classes"].append(post.neighbours.classify(score))
-        for which, model in (
-            ("after", post),
-            ("before", dataclasses.replace(post, calibration=plain)),
-        ):
-            found = bt.evaluate(model, test)
-            self.parts[which].append(found.pit)
-            self.parts[f"nll_{which}"].append(np.full(len(test), found.overall.nll))
 
-    def __getitem__(self, name: str) -> np.ndarray:
-        return np.concatenate(self.parts[name])
+class Stars(dict[str, np.ndarray]):
+    """Held-out stars: PITs and log densities before and after the calibration, and classes."""
+
+    @classmethod
+    def of(cls, parts: Sequence[Stars]) -> Stars:
+        """Put together what several fits say of their held-out stars."""
+        return cls({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
     def coverage(self, which: str, level: float, rows: np.ndarray | None = None) -> float:
         """Return the share of the values inside the central intervals, over all outputs."""
@@ -72,11 +64,32 @@ class Stars:
         return float(inside[np.isfinite(pit)].mean()) if np.isfinite(pit).any() else float("nan")
 
 
-def random_parts(pairs: bt.Pairs, steps: int) -> Stars:
-    """Judge random held-out stars."""
-    stars = Stars()
-    for seed, (train, test) in enumerate(pairs.folds(5, seed=0)):
-        stars.add(train, test, steps, seed)
+def judge(piece: Piece) -> Stars:
+    """Fit, and judge the test stars with and without the calibration."""
+    begun = time.perf_counter()
+    train, test = piece.split.train, piece.split.test
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", bt.SamplingWarning)
+        method = bt.MCLMC(steps=piece.steps)
+        post = bt.fit(train, method=method, seed=piece.seed, progress=False)
+    score = post.neighbours.score(test.x)
+    stars = Stars(score=score, classes=post.neighbours.classify(score))
+    plain = Calibration.identity(len(train.spec.outputs))
+    for which, model in (
+        ("before", dataclasses.replace(post, calibration=plain)),
+        ("after", post),
+    ):
+        found = bt.evaluate(model, test)
+        stars[which] = found.pit
+        stars[f"nll_{which}"] = np.full(len(test), found.overall.nll)
+        # For who waits: what each fit finds, as soon as it has.
+        print(
+            f"{piece.pair}, {piece.split.name}: 90 % intervals {which} cover "
+            f"{100 * stars.coverage(which, 0.9):.0f} % of {len(test)} stars "
+            f"({time.perf_counter() - begun:.0f} s)",
+            file=sys.stderr,
+            flush=True,
+        )
     return stars
 
 
@@ -92,23 +105,17 @@ def outer_regions(pairs: bt.Pairs) -> list[Split]:
     return [*found, Split("hole", True, kept, held)]
 
 
-def region_parts(pairs: bt.Pairs, steps: int, label: str) -> Stars:
-    """Judge whole regions that were taken away before the fit."""
-    stars = Stars()
-    for seed, split in enumerate(outer_regions(some(pairs))):
-        begun = time.perf_counter()
-        stars.add(split.train, split.test, steps, seed)
-        known = stars.parts["classes"][-1] < CLASSES.index("outside")
-        for which in ("before", "after"):
-            inside = np.abs(stars.parts[which][-1] - 0.5) <= 0.45
-            print(
-                f"{label}, {split.name}: 90 % intervals {which} cover "
-                f"{100 * inside.mean():.0f} % of {len(known)}, "
-                f"{100 * inside[known].mean():.0f} % of the {known.sum()} "
-                f"dense or sparse ({time.perf_counter() - begun:.0f} s)",
-                file=sys.stderr,
-            )
-    return stars
+def pieces_of(name: str, pairs: bt.Pairs, steps: int) -> list[Piece]:
+    """Return what is to be fitted of a pair: five folds, then each region held out."""
+    folds = [
+        Split(f"fold {number}", False, train, test)
+        for number, (train, test) in enumerate(pairs.folds(5, seed=0), 1)
+    ]
+    return [
+        Piece(name, split, steps, seed)
+        for splits in (folds, outer_regions(some(pairs)))
+        for seed, split in enumerate(splits)
+    ]
 
 
 def worst_tenth(pit: np.ndarray, tenth: np.ndarray) -> float:
@@ -177,20 +184,28 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--pairs", nargs="*", choices=NAMES, default=NAMES)
     parser.add_argument("--steps", type=int, default=1000, help="of each chain")
+    add_workers(parser)
     options = parser.parse_args()
     print(f"{os.cpu_count()} cores, {platform.machine()}, {options.steps} steps of each chain\n")
     # Many fits have the same shapes; compiling them again would be most of the time.
     cache = tempfile.TemporaryDirectory()
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = cache.name  # the workers'
     jax.config.update("jax_compilation_cache_dir", cache.name)
+    found = {name: read(name, options.data) for name in options.pairs}
+    pieces = [
+        piece
+        for name, pairs in found.items()
+        if pairs is not None
+        for piece in pieces_of(name, pairs, options.steps)
+    ]
+    judged = list(zip(pieces, by_workers(judge, pieces, options.workers), strict=True))
     tables: tuple[list[str], list[str]] = ([], [])
-    for name in options.pairs:
-        pairs = read(name, options.data)
-        if pairs is None:
-            continue
-        tables[0].extend(random_lines(name, random_parts(pairs, options.steps)))
-        print("\n".join(tables[0][-2:]), file=sys.stderr)
-        tables[1].extend(region_lines(name, region_parts(pairs, options.steps, name)))
-        print("\n".join(tables[1][-2:]), file=sys.stderr)
+    for name in dict.fromkeys(piece.pair for piece in pieces):
+        for table, lines, region in zip(
+            tables, (random_lines, region_lines), (False, True), strict=True
+        ):
+            parts = [s for p, s in judged if p.pair == name and p.split.region is region]
+            table.extend(lines(name, Stars.of(parts)))
     print("Random held-out stars: share (%) inside central intervals, all outputs.\n")
     print(
         "| pair | calibration | stars | 50 | 68 | 90 | 95 | worst decile (stars) | "
