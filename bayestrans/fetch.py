@@ -128,8 +128,10 @@ def _rename(table: Table, survey: Survey, source: VizieR) -> tuple[str, ...]:
     """Give the columns the survey's own names; return those of the preset that are not there."""
     wanted = _columns(survey)
     own = {_bare(name): name for name in wanted}
+    # Astroquery gives [Fe/H] that name or, in some releases, its ID in the answer: __Fe_H_.
+    own |= {_bare(name): new for name, new in source.names.items()}
     for known in list(table.colnames):
-        new = source.names.get(known) or own.get(_bare(known), known)
+        new = own.get(_bare(known), known)
         if new != known and new not in table.colnames:
             table.rename_column(known, new)
     there = {name.lower() for name in table.colnames}

@@ -6,6 +6,7 @@ names with brackets, identifiers as ``long``, empty cells); its stars are invent
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -69,6 +70,16 @@ def test_a_catalogue_comes_with_the_names_of_the_survey(vizier, tmp_path, suffix
     np.testing.assert_allclose(table["TEFF_ERR"], [7.9, 9.1, 6.5], rtol=1e-6)
     assert found.absent == ("EXTRATARG",)
     assert "--without duplicate --without telluric" in str(found)
+
+
+def test_columns_are_known_by_the_answers_ids_too(vizier, tmp_path):
+    """Some releases of astroquery name a column by them."""
+    _, reply = vizier
+    renamed, count = re.subn(rb'FIELD ID="(\w+)" name="[^"]+"', rb'FIELD name="\1"', reply["content"])
+    assert count == 8
+    reply["content"] = renamed
+    assert fetch("apogee-dr17", tmp_path / "a.parquet").absent == ("EXTRATARG",)
+    assert read_table(tmp_path / "a.parquet")["FE_H_FLAG"].tolist()[0] == 0
 
 
 def test_what_was_fetched_goes_through_the_preset(vizier, tmp_path):
