@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import math
 import re
 import subprocess
 import sys
@@ -24,6 +26,13 @@ def shares(told: str, kind: str) -> list[float]:
     """Return the shares of true values within intervals, which grow with the level."""
     (line,) = re.findall(rf"^\s*{kind}[^\d]*(.*?)\d+ of \d+$", told, re.MULTILINE)
     return [float(number) for number in line.split()]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_pieces_come_back_in_their_order_whoever_did_them(workers, monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    by_workers = importlib.import_module("_workers").by_workers
+    assert list(by_workers(math.sqrt, [4.0, 9.0, 16.0], workers)) == [2.0, 3.0, 4.0]
 
 
 @pytest.mark.slow
