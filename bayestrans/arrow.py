@@ -24,7 +24,10 @@ VOPARQUET = b"IVOA.VOTable-Parquet.content"
 
 
 def from_frame(frame: pd.DataFrame) -> Table:
-    """Return a data frame, with its index if that has a name, as a table."""
+    """Return a data frame, with its index if that has a name, as a table.
+
+    Columns of objects of several kinds stay such: whoever needs one says what is wrong with it.
+    """
     frame = frame.reset_index() if any(frame.index.names) else frame
     refuse_twice(map(str, frame.columns))
     native = {
@@ -32,7 +35,24 @@ def from_frame(frame: pd.DataFrame) -> Table:
         for name, kind in frame.dtypes.items()
         if isinstance(kind, np.dtype) and not kind.isnative
     }
-    return _from_arrow(pa.Table.from_pandas(frame.astype(native), preserve_index=False))
+    frame = frame.astype(native)
+    try:
+        return _from_arrow(pa.Table.from_pandas(frame, preserve_index=False))
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        odd = [name for name in frame if frame[name].dtype == object and _mixed(frame[name])]
+        if not odd:
+            raise
+    rest = _from_arrow(pa.Table.from_pandas(frame.drop(columns=odd), preserve_index=False))
+    rest.add_columns([frame[name].to_numpy() for name in odd], names=[str(n).strip() for n in odd])
+    return rest[[str(name).strip() for name in frame]]
+
+
+def _mixed(values: pd.Series) -> bool:
+    try:
+        pa.array(values, from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return True
+    return False
 
 
 def from_objects(values: NDArray[Any], mask: NDArray[np.bool_]) -> Values:

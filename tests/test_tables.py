@@ -21,6 +21,7 @@ from bayestrans.catalogue import (
     read_table,
     write_table,
 )
+from bayestrans.spec import Input, Output, Spec
 
 SUFFIXES = [".fits", ".csv", ".ecsv", ".parquet", ".vot"]
 
@@ -165,8 +166,14 @@ def test_a_frame_keeps_nullable_integers_and_any_byte_order():
     assert back["star_id"].tolist() == [7, 8]
 
 
-def test_a_frame_of_mixed_objects_is_refused_by_column():
-    assert "odd" in refusal(read_table, pd.DataFrame({"odd": [1, "a"]}))
+def test_a_column_of_mixed_objects_disturbs_only_who_needs_it():
+    frame = pd.DataFrame({"teff": [4000.0, 5000.0], " odd": [1, "a"], "both": [[1.0, 2.0]] * 2})
+    back = read_table(frame)
+    assert back.colnames == ["teff", "odd", "both"]
+    assert back["odd"].tolist() == [1, "a"]
+    assert back["both"].shape == (2, 2)
+    spec = Spec("s", (Input("x", "teff"),), (Output("y", "odd"),))
+    assert "odd: not numeric (row 1 holds 'a')" in refusal(read_pairs, frame, spec)
 
 
 def test_quantities_become_plain_columns_and_the_source_stays():
