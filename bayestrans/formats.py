@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from astropy.table import Table
+from astropy.table import Column, Table
 
-from .arrow import read_parquet, write_parquet
+from .arrow import from_objects, read_parquet, write_parquet
 from .delimited import csv_batches, read_csv, write_csv
 from .fits_tables import read_fits, write_fits
 from .layout import CatalogueError, Layout, plain
@@ -43,6 +43,10 @@ def refuse_unwritable(table: Table, kind: str) -> None:
     """Refuse columns that a format cannot hold."""
     for name, column in table.columns.items():
         what = None
+        if kind != "ECSV" and column.dtype == object and _mixed(column):
+            raise CatalogueError(
+                f"{name}: its objects are of several kinds; make them text, or leave it out"
+            )
         if kind == "VOTable" and column.dtype == np.uint64:
             what = "VOTables hold no unsigned 64-bit integers"
         if kind == "FITS" and not name.isascii():
@@ -54,6 +58,11 @@ def refuse_unwritable(table: Table, kind: str) -> None:
                 what = f"FITS tables hold only ASCII, and {rows} rows have other letters"
         if what is not None:
             raise CatalogueError(f"{name}: {what}; write .parquet or .csv")
+
+
+def _mixed(column: Column) -> bool:
+    values, _ = from_objects(*plain(column))
+    return values.dtype == object and len({type(v) for v in values if v is not None}) > 1
 
 
 def _read_text(path: Path, layout: Layout) -> Table:

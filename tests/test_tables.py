@@ -166,12 +166,14 @@ def test_a_frame_keeps_nullable_integers_and_any_byte_order():
     assert back["star_id"].tolist() == [7, 8]
 
 
-def test_a_column_of_mixed_objects_disturbs_only_who_needs_it():
+def test_a_column_of_mixed_objects_disturbs_only_who_needs_it(tmp_path):
     frame = pd.DataFrame({"teff": [4000.0, 5000.0], " odd": [1, "a"], "both": [[1.0, 2.0]] * 2})
     back = read_table(frame)
     assert back.colnames == ["teff", "odd", "both"]
     assert back["odd"].tolist() == [1, "a"]
     assert back["both"].shape == (2, 2)
+    said = refusal(write_table, back, tmp_path / "a.vot")
+    assert "odd: its objects are of several kinds; make them text" in said
     spec = Spec("s", (Input("x", "teff"),), (Output("y", "odd"),))
     assert "odd: not numeric (row 1 holds 'a')" in refusal(read_pairs, frame, spec)
 
