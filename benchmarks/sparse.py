@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import os
 import platform
 import sys
@@ -198,14 +199,16 @@ def main() -> None:
         if pairs is not None
         for piece in pieces_of(name, pairs, options.steps)
     ]
-    judged = list(zip(pieces, by_workers(judge, pieces, options.workers), strict=True))
+    judged = zip(pieces, by_workers(judge, pieces, options.workers), strict=True)
     tables: tuple[list[str], list[str]] = ([], [])
-    for name in dict.fromkeys(piece.pair for piece in pieces):
+    for name, several in itertools.groupby(judged, lambda one: one[0].pair):
+        parts = list(several)
         for table, lines, region in zip(
             tables, (random_lines, region_lines), (False, True), strict=True
         ):
-            parts = [s for p, s in judged if p.pair == name and p.split.region is region]
-            table.extend(lines(name, Stars.of(parts)))
+            stars = Stars.of([stars for piece, stars in parts if piece.split.region is region])
+            table.extend(lines(name, stars))
+            print("\n".join(table[-2:]), file=sys.stderr, flush=True)
     print("Random held-out stars: share (%) inside central intervals, all outputs.\n")
     print(
         "| pair | calibration | stars | 50 | 68 | 90 | 95 | worst decile (stars) | "
