@@ -35,6 +35,7 @@ rivals = load("_rivals")
 recipe = load("_spectrotranslator")
 load("_scores")
 load("_tables")
+load("_workers")
 metal_poor = load("metal_poor")
 
 SMALL = {"members": 3, "width": 16, "epochs": 60, "batch": 64, "patience": 20, "rate": 1e-2}
