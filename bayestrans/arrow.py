@@ -39,7 +39,7 @@ def from_frame(frame: pd.DataFrame) -> Table:
     try:
         return _from_arrow(pa.Table.from_pandas(frame, preserve_index=False))
     except (pa.ArrowInvalid, pa.ArrowTypeError):
-        odd = [name for name in frame if frame[name].dtype == object and _mixed(frame[name])]
+        odd = [n for n in frame if frame[n].dtype == object and mixed(frame[n].to_numpy())]
         if not odd:
             raise
     rest = _from_arrow(pa.Table.from_pandas(frame.drop(columns=odd), preserve_index=False))
@@ -47,24 +47,25 @@ def from_frame(frame: pd.DataFrame) -> Table:
     return rest[[str(name).strip() for name in frame]]
 
 
-def _mixed(values: pd.Series) -> bool:
-    try:
-        pa.array(values, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        return True
-    return False
-
-
 def from_objects(values: NDArray[Any], mask: NDArray[np.bool_]) -> Values:
     """Return objects as what they all are (integers, text, ...), or as they came."""
-    try:
-        arrow = pa.array(values, mask=mask, from_pandas=True)  # None and NaN are missing
-    except (pa.ArrowException, ValueError, TypeError, NotImplementedError, OverflowError):
-        return values, mask
+    arrow = _of_one_kind(values, mask)
     tests = ("boolean", "integer", "floating", "string", "binary")
-    if not any(getattr(pa.types, f"is_{test}")(arrow.type) for test in tests):
+    if arrow is None or not any(getattr(pa.types, f"is_{test}")(arrow.type) for test in tests):
         return values, mask
     return plain(_from_arrow_column(pa.chunked_array([arrow])))
+
+
+def mixed(values: NDArray[Any], mask: NDArray[np.bool_] | None = None) -> bool:
+    """Say whether objects are of no one kind that tables hold."""
+    return _of_one_kind(values, mask) is None
+
+
+def _of_one_kind(values: NDArray[Any], mask: NDArray[np.bool_] | None) -> pa.Array | None:
+    try:
+        return pa.array(values, mask=mask, from_pandas=True)  # None and NaN are missing
+    except (pa.ArrowException, ValueError, TypeError, NotImplementedError, OverflowError):
+        return None
 
 
 def _from_arrow(arrow: pa.Table) -> Table:

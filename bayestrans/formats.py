@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from astropy.table import Column, Table
+from astropy.table import Table
 
-from .arrow import from_objects, read_parquet, write_parquet
+from .arrow import mixed, read_parquet, write_parquet
 from .delimited import csv_batches, read_csv, write_csv
 from .fits_tables import read_fits, write_fits
 from .layout import CatalogueError, Layout, plain
@@ -43,7 +43,7 @@ def refuse_unwritable(table: Table, kind: str) -> None:
     """Refuse columns that a format cannot hold."""
     for name, column in table.columns.items():
         what = None
-        if kind != "ECSV" and column.dtype == object and _mixed(column):
+        if kind != "ECSV" and column.dtype == object and mixed(*plain(column)):
             raise CatalogueError(
                 f"{name}: its objects are of several kinds; make them text, or leave it out"
             )
@@ -58,11 +58,6 @@ def refuse_unwritable(table: Table, kind: str) -> None:
                 what = f"FITS tables hold only ASCII, and {rows} rows have other letters"
         if what is not None:
             raise CatalogueError(f"{name}: {what}; write .parquet or .csv")
-
-
-def _mixed(column: Column) -> bool:
-    values, _ = from_objects(*plain(column))
-    return values.dtype == object and len({type(v) for v in values if v is not None}) > 1
 
 
 def _read_text(path: Path, layout: Layout) -> Table:

@@ -17,9 +17,7 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
 
 def keep_to_own_cores(number: Synchronized, workers: int) -> None:
     """Take a share of the cores, before JAX starts as many threads as it is left."""
-    if not hasattr(
-        os, "sched_setaffinity"
-    ):  # Linux alone has it; elsewhere the system shares them out
+    if not hasattr(os, "sched_setaffinity"):  # elsewhere than on Linux the system shares them out
         return
     with number.get_lock():
         mine = number.value

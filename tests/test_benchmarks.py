@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import math
+import os
 import re
 import subprocess
 import sys
@@ -28,11 +28,17 @@ def shares(told: str, kind: str) -> list[float]:
     return [float(number) for number in line.split()]
 
 
+def by_whom(piece: int) -> tuple[int, int]:
+    return piece, os.getpid()
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_pieces_come_back_in_their_order_whoever_did_them(workers, monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARKS)
     by_workers = importlib.import_module("_workers").by_workers
-    assert list(by_workers(math.sqrt, [4.0, 9.0, 16.0], workers)) == [2.0, 3.0, 4.0]
+    pieces, processes = zip(*by_workers(by_whom, range(6), workers), strict=True)
+    assert pieces == tuple(range(6))
+    assert (os.getpid() in processes) is (workers == 1)
 
 
 @pytest.mark.slow
