@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .agreement import check_surveys, compare_surveys
 from .arguments import check_count
 from .combine import Evidence, Population, combine, learned_shared
-from .keep import kept_columns, merge_kept, refuse_taken
+from .keep import merge_kept, read_kept
 from .load import load
 from .merge import (
     HALF,
@@ -28,7 +28,7 @@ from .merge import (
     stars_of,
 )
 from .merge_draws import measured_draws, merged_draws
-from .merged import Numbers, merged_table, provenance
+from .merged import Numbers, merged_table, own_names, provenance
 from .moments import QUANTILES
 from .plan import Member, Plan, PlanError
 from .posterior import Posterior
@@ -127,7 +127,9 @@ def homogenise(
         model.check_draws(draws)
     outputs = _outputs(plan, models)
     check_surveys(plan, models)
-    kept = [kept_columns(one) for one in plan.surveys]  # first: it finds faults soonest
+    names = [one.name for one in plan.surveys]
+    taken = own_names(outputs, names, plan.id, draws=draws > 0)
+    kept = read_kept(plan.surveys, taken)  # first: it finds faults soonest
     settings = {"draws": draws, "seed": seed} if draws else {}
     surveys = list(_answers(plan, models, outputs, progress=progress, **settings))
     stars = stars_of(surveys, plan.id)
@@ -137,9 +139,7 @@ def homogenise(
     shared = _shared(plan, surveys, stars, used, population, outputs)
     parts = _combined(plan, surveys, stars, used, population, shared, progress=progress)
     result = merged_table(outputs, surveys, stars, used, parts, plan.disagree)
-    columns = merge_kept(surveys, kept, stars)
-    refuse_taken(columns, result)
-    result.add_columns(columns)
+    result.add_columns([merge_kept(one, stars) for one in kept])
     result.meta.update(provenance(plan, models, surveys, shared, outputs, settings))
     if target is not None:
         write_table(result, target, overwrite=overwrite)

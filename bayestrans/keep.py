@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from astropy import units as u
@@ -10,7 +11,7 @@ from astropy.table import Column, MaskedColumn, Table, vstack
 from numpy.typing import NDArray
 
 from .columns import find
-from .merge import Answered, Stars
+from .merge import Stars
 from .plan import Member, PlanError
 from .tables import CatalogueError, named, plain, read_batches
 from .units import read_unit
@@ -19,14 +20,47 @@ from .units import read_unit
 ROWS = 100_000
 
 
-def kept_columns(member: Member) -> Table:
-    """Return what one survey's ``keep`` names, row by row, by the names in the merged catalogue.
+class Kept(NamedTuple):
+    """A column of the merged catalogue to be, from the surveys that have it.
+
+    Attributes
+    ----------
+    name, description : str
+    unit : Unit or None
+        That of the first survey that has it.
+    parts : dict of int to (values, missing)
+        By the survey's place in the plan, those first that are asked first.
+    """
+
+    name: str
+    description: str
+    unit: u.UnitBase | None
+    parts: dict[int, tuple[NDArray, NDArray]]
+
+
+def read_kept(surveys: Sequence[Member], taken: Collection[str]) -> list[Kept]:
+    """Return what the surveys ``keep``, row by row; refuse what cannot be kept.
+
+    A survey on the base is asked first, then the others by name. ``taken`` are the names that
+    the merged catalogue gives to columns of its own.
 
     Raises
     ------
     CatalogueError
         For a column that is not there, or that holds more than one value in each row.
+    PlanError
+        For a name that is taken, or one that means columns that do not fit together: of
+        different units, or numbers in one survey and text in another.
     """
+    for name in (name for one in surveys for name in one.keep if name in taken):
+        raise PlanError(f"keep {name}: the merged catalogue has a column of that name itself")
+    tables = [_columns(one) for one in surveys]
+    order = sorted(range(len(surveys)), key=lambda s: (not surveys[s].columns, surveys[s].name))
+    names = dict.fromkeys(name for s in order for name in tables[s].colnames)
+    return [_fitting(name, surveys, tables, order) for name in names]
+
+
+def _columns(member: Member) -> Table:
     if not member.keep:
         return Table()
     wanted = {column.lower() for column in member.keep.values()}
@@ -43,52 +77,45 @@ def kept_columns(member: Member) -> Table:
     return vstack(parts, metadata_conflicts="silent")
 
 
-def merge_kept(surveys: Sequence[Answered], tables: Sequence[Table], stars: Stars) -> list[Column]:
-    """Return each kept column for all stars: from the base if it has a value, else by name.
-
-    Raises
-    ------
-    PlanError
-        Where one name means columns that do not fit together: of different units, or numbers
-        in one survey and text in another.
-    """
-    order = sorted(range(len(surveys)), key=lambda s: (not surveys[s].measured, surveys[s].name))
-    names = dict.fromkeys(name for s in order for name in tables[s].colnames)
-    return [_merged(name, surveys, tables, stars, order) for name in names]
-
-
-def _merged(
-    name: str,
-    surveys: Sequence[Answered],
-    tables: Sequence[Table],
-    stars: Stars,
-    order: Sequence[int],
-) -> Column:
+def _fitting(
+    name: str, surveys: Sequence[Member], tables: Sequence[Table], order: Sequence[int]
+) -> Kept:
     having = [s for s in order if name in tables[s].colnames]
-    columns = {s: _in_unit(name, tables[s][name], tables[having[0]][name].unit) for s in having}
-    try:
-        kind = np.result_type(*(values.dtype for values, _ in columns.values()))
-    except TypeError:
-        kind = np.dtype("O")
-    text = {values.dtype.kind == "U" for values, _ in columns.values()}
-    if len(text) > 1 or kind.kind == "O":
-        where = " and ".join(f"{surveys[s].name} ({columns[s][0].dtype})" for s in having)
+    first = tables[having[0]][name]
+    parts = {s: _in_unit(name, tables[s][name], first.unit) for s in having}
+    if _kind(parts) is None:
+        where = " and ".join(f"{surveys[s].name} ({parts[s][0].dtype})" for s in having)
         raise PlanError(f"keep {name}: {where} hold different kinds of values; keep one of them")
+    source = " or ".join(surveys[s].name for s in having)
+    return Kept(name, first.description or f"as it stands in {source}", first.unit, parts)
+
+
+def _kind(parts: dict[int, tuple[NDArray, NDArray]]) -> np.dtype | None:
+    """Return the type that holds all values, None where some are text and others numbers."""
+    if len({values.dtype.kind == "U" for values, _ in parts.values()}) > 1:
+        return None
+    try:
+        kind = np.result_type(*(values.dtype for values, _ in parts.values()))
+    except TypeError:
+        return None
+    return None if kind.kind == "O" else kind
+
+
+def merge_kept(kept: Kept, stars: Stars) -> Column:
+    """Return a kept column for all stars: each has the first value that there is."""
+    kind = _kind(kept.parts)
     found = np.zeros(len(stars.rows), dtype=kind)
     missing = np.ones(len(found), dtype=bool)
-    for s in having:
-        values, mask = columns[s]
+    for s, (values, mask) in kept.parts.items():
         rows = stars.rows[:, s]
         usable = np.append(~mask, False)[rows] & missing  # -1, no row, is the last
         found[usable] = values[rows[usable]]
         missing &= ~usable
-    if kind.kind == "f":
+    if found.dtype.kind == "f":
         found[missing] = np.nan
         missing[:] = False
-    source = " or ".join(surveys[s].name for s in having)
     made = MaskedColumn(found, mask=missing) if missing.any() else Column(found)
-    made.name, made.unit = name, tables[having[0]][name].unit
-    made.description = tables[having[0]][name].description or f"as it stands in {source}"
+    made.name, made.unit, made.description = kept.name, kept.unit, kept.description
     return made
 
 
@@ -106,10 +133,3 @@ def _in_unit(name: str, column: Column, wanted: u.UnitBase | None) -> tuple[NDAr
         raise PlanError(
             f"keep {name}: {str(own)!r} and {str(wanted)!r} do not convert; keep one of them"
         ) from None
-
-
-def refuse_taken(columns: Sequence[Column], table: Table) -> None:
-    """Refuse names that the merged catalogue gives to columns of its own."""
-    taken = [column.name for column in columns if column.name in table.colnames]
-    if taken:
-        raise PlanError(f"keep {taken[0]}: the merged catalogue has a column of that name itself")

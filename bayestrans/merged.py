@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .answers import FLAGS, draws_column, output_columns
 from .merge import MEASURED, Answered, Stars, best_class
+from .moments import QUANTILES
 from .plan import Plan
 from .posterior import Posterior
 from .spec import Output
@@ -87,6 +88,21 @@ def merged_table(
     for k, output in enumerate(outputs if parts.draws.shape[2] else ()):
         result[f"{output.name}_draws"] = draws_column(output, parts.draws[:, k])
     return result
+
+
+def own_names(
+    outputs: Sequence[Output], surveys: Sequence[str], identifier: str, *, draws: bool
+) -> set[str]:
+    """Return the names of the columns of `merged_table`, before there is one."""
+    each, k = np.empty((0, len(outputs))), len(outputs)
+    parts = dict.fromkeys(("mean", "sd", "sd_model", *QUANTILES), each)
+    found = [
+        column.name for column in output_columns(outputs, {**parts, "corr": np.empty((0, k, k))})
+    ]
+    found += ["support", "support_class", "flags", "surveys", "n_surveys", "agreement"]
+    found += [f"{word}_{name}" for name in surveys for word in ("row", "n_rows")]
+    found += [f"{output.name}_draws" for output in outputs if draws]
+    return {identifier, *found}
 
 
 def _add_support(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 
 import linear
@@ -16,6 +17,7 @@ from three_surveys import BASE_COLUMNS, OWN, STARS, plan_of, small, tables
 import bayestrans as bt
 from bayestrans.homogenise import homogenise
 from bayestrans.merge import population_of
+from bayestrans.merged import own_names
 from bayestrans.tables import digest, read_table
 
 NUMBERS = [f"{n}_{part}" for n in linear.NAMES for part in ("mean", "sd", "p16", "p50", "p84")]
@@ -318,6 +320,15 @@ def keeping(given, models, **keep) -> bt.Plan:
     return dataclasses.replace(plan, surveys=tuple(members))
 
 
+@pytest.mark.parametrize("draws", [0, 2])
+def test_names_of_the_columns_are_known_before_there_are_any(few, models, draws):
+    plan = plan_of(few, models)
+    found = homogenise(plan, draws=draws, progress=False)
+    outputs = models["a"].spec.outputs
+    names = [one.name for one in plan.surveys]
+    assert set(found.colnames) == own_names(outputs, names, plan.id, draws=draws > 0)
+
+
 def test_kept_columns_come_from_the_base_else_by_name(merged, stars, models):
     given = with_places(tables(stars))
     given["base"]["ra_base"] = given["base"]["ra_base"].quantity.to("rad")
@@ -351,11 +362,16 @@ def test_kept_columns_come_from_the_base_else_by_name(merged, stars, models):
     ("keep", "words"),
     [
         ({"a": {"ra": "right"}}, "there is no column 'right'"),
-        ({"a": {"flags": "visits"}}, "the merged catalogue has a column of that name itself"),
+        (
+            {"a": {"flags": "visits"}},
+            "keep flags: the merged catalogue has a column of that name itself",
+        ),
+        ({"b": {"row_a": "visits"}}, "keep row_a: the merged catalogue has a column of that name"),
         ({"a": {"v": "visits"}, "b": {"v": "field"}}, "keep v: .* different kinds of values"),
         ({"a": {"v": "ra_a"}, "b": {"v": "exposure"}}, "keep v: 's' and 'deg' do not convert"),
     ],
 )
-def test_what_cannot_be_kept_is_refused(few, models, keep, words):
+def test_what_cannot_be_kept_is_refused_before_long_work(few, models, keep, words, monkeypatch):
+    monkeypatch.setattr(importlib.import_module("bayestrans.homogenise"), "translate", None)
     with pytest.raises(ValueError, match=words):
         homogenise(keeping(with_places(few), models, **keep), progress=False)
