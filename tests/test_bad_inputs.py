@@ -234,6 +234,7 @@ tables.write_table(Table({"x": range(1000)}), sys.argv[1], overwrite=True)
 """
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs the signals of POSIX")
 def test_a_killed_writer_leaves_the_old_table(tmp_path):
     path = tmp_path / "t.fits"
     path.write_text("precious")

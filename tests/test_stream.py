@@ -325,6 +325,7 @@ def test_the_command_says_how_to_go_on(posterior, path, small_parts, tmp_path, m
     assert cli.main(["translate", str(model), path, "--out", str(out), "--resume"]) == 0
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs the signals of POSIX")
 def test_a_kill_while_the_parts_are_joined_leaves_nothing_that_stays(
     posterior, path, small_parts, tmp_path
 ):
