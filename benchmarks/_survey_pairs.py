@@ -14,10 +14,14 @@ import bayestrans as bt
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
+#: Half of its stars lack log g, the other half [Mg/Fe] and all quoted errors.
+GAPS = "GALAH with gaps"
+
 REAL = {
     "K2 giants": ("galah_dr3_to_apogee_dr17_k2", "galah_dr3_apogee_dr17_k2"),
     "seismic log g": ("apogee_dr17_to_seismic_logg", "apogee_dr17_seismic_logg"),
     "velocity": ("galah_dr3_to_gaia_dr2_rv", "galah_dr3_gaia_dr2_rv"),
+    GAPS: ("galah_to_apogee_dr17_gaps", "galah_apogee"),
 }
 NAMES = ("simulated", *REAL)
 
@@ -95,10 +99,13 @@ def some(pairs: bt.Pairs, count: int = REGION_STARS) -> bt.Pairs:
 
 
 def tails(pairs: bt.Pairs, inputs: tuple[str, ...]) -> Iterator[Split]:
-    """Yield the lowest and the highest part of each input, held out of the training."""
+    """Yield the lowest and the highest part of each input, held out of the training.
+
+    Stars that lack the input stay in the training.
+    """
     for name in inputs:
         values = pairs.x[:, pairs.spec.input_names.index(name)]
-        low, high = np.quantile(values, [SHARE, 1 - SHARE])
+        low, high = np.nanquantile(values, [SHARE, 1 - SHARE])
         for label, rows in ((f"low {name}", values <= low), (f"high {name}", values >= high)):
             kept, held = (pairs.take(np.flatnonzero(r)) for r in (~rows, rows))
             yield Split(label, True, kept, held)

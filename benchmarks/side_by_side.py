@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _survey_pairs import DATA, EXAMPLES, NAMES, Split, intrinsic, random_splits, read, some, tails
+from _survey_pairs import DATA, NAMES, Split, intrinsic, random_splits, read, some, tails
 
 import bayestrans as bt
 
@@ -91,20 +91,13 @@ METHODS: dict[str, Callable[[], Run]] = {
 }
 OURS = "bayestrans MCLMC"
 
-#: Where half of the stars lack log g, the other half [Mg/Fe] and all quoted errors.
-GAPS = "GALAH with gaps"
-GAPS_FILES = "galah_to_apogee_dr17_gaps.toml", "galah_apogee.csv"
-PAIRS = (*NAMES, GAPS, LARGE)
+PAIRS = (*NAMES, LARGE)
 
 
 def pairs_of(name: str, folder: Path) -> bt.Pairs | None:
     """Return a pair; the simulated one with its velocity."""
     if name == LARGE:
         return intrinsic(bt.simulate(17_500, 10, seed=12).pairs)
-    if name == GAPS:
-        spec, table = GAPS_FILES
-        path = folder / table
-        return bt.read_pairs(path, bt.Spec.from_toml(EXAMPLES / spec)) if path.exists() else None
     return bt.simulate(4000, 10, seed=11).pairs if name == "simulated" else read(name, folder)
 
 

@@ -1,7 +1,7 @@
 """Coverage where stars are few: random held-out stars, and whole regions held out.
 
 ``python benchmarks/sparse.py [--data FOLDER] [--pairs NAME ...] [--workers N]`` fits the
-simulated pair and, where the folder holds their tables, the three real pairs of ``examples/``.
+simulated pair and, where the folder holds their tables, the four real pairs of ``examples/``.
 
 Random: five folds, so that a tenth of the stars by support is as many as can be.
 Regions: the lowest and highest 15 % of each of three inputs and a hole of 15 % are
@@ -73,7 +73,7 @@ def judge(piece: Piece) -> Stars:
         warnings.simplefilter("ignore", bt.SamplingWarning)
         method = bt.MCLMC(steps=piece.steps)
         post = bt.fit(train, method=method, seed=piece.seed, progress=False)
-    score = post.neighbours.score(test.x)
+    score = bt.support(post, test).score
     stars = Stars(score=score, classes=post.neighbours.classify(score))
     plain = Calibration.identity(len(train.spec.outputs))
     for which, model in (
@@ -98,7 +98,8 @@ def outer_regions(pairs: bt.Pairs) -> list[Split]:
     """Return the regions that no fit and no calibration sees."""
     inputs = pairs.spec.blocks[0].inputs
     found = list(tails(pairs, tuple(pairs.spec.input_names[j] for j in inputs[:3])))
-    points = Neighbours.learn(pairs.x, inputs).points
+    whole = tuple(j for j in inputs if np.isfinite(pairs.x[:, j]).all())
+    points = Neighbours.learn(pairs.x, whole).points
     centre = points[np.random.default_rng(3).integers(len(points))]
     away = np.linalg.norm(points - centre, axis=1)
     rows = away <= np.quantile(away, SHARE)
@@ -155,16 +156,13 @@ def region_lines(name: str, stars: Stars) -> list[str]:
     known = classes < CLASSES.index("outside")
     shares = [100 * float(np.mean(classes == c)) for c in range(len(CLASSES))]
     for which in ("before", "after"):
-        missed = np.abs(stars[which] - 0.5) > 0.475
-        values = int(np.isfinite(stars[which]).sum())
-        excess = {
-            c: float(missed[classes == c].sum() - 0.05 * missed[classes == c].size)
-            for c in range(len(CLASSES))
-        }
+        seen = np.isfinite(stars[which])
+        surplus = np.where(seen, (np.abs(stars[which] - 0.5) > 0.475) - 0.05, 0.0)
+        excess = {c: float(surplus[classes == c].sum()) for c in range(len(CLASSES))}
         total = sum(max(0.0, e) for e in excess.values())
         flagged = (total - max(0.0, excess[0])) / total if total > 0 else float("nan")
         # Errors of one star go together, so that stars are counted and not values.
-        each = (missed - 0.05).sum(axis=1)
+        each = surplus.sum(axis=1)
         error = float(each.std() * np.sqrt(len(each)))
         told = "-" if np.isnan(flagged) else f"{100 * flagged:.0f}"
         per_class = [stars.coverage(which, 0.9, classes == c) for c in range(len(CLASSES))]
@@ -173,7 +171,7 @@ def region_lines(name: str, stars: Stars) -> list[str]:
             + " / ".join(f"{s:.0f}" for s in shares)
             + f" | {100 * stars.coverage(which, 0.9, known):.1f} | "
             + " / ".join("-" if np.isnan(c) else f"{100 * c:.0f}" for c in per_class)
-            + f" | {100 * each.sum() / values:.1f} ± {100 * error / values:.1f}"
+            + f" | {100 * each.sum() / seen.sum():.1f} ± {100 * error / seen.sum():.1f}"
             + f" | {told if each.sum() > 2 * error else f'({told})'} |"
         )
     return lines
