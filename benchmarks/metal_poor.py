@@ -45,6 +45,9 @@ TEST_SEED = 1000
 #: Central intervals whose coverage is counted.
 LEVELS = (0.68, 0.90, 0.95)
 
+#: Deals of the stars from which the intervals of differences come.
+BOOTSTRAPS = 1000
+
 #: Draws that stand for the closed forms of the baselines.
 BASELINE_DRAWS = 2000
 
@@ -63,14 +66,16 @@ class Result(NamedTuple):
     ----------
     outputs : dict of str to dict of str to float
         ``n``, ``bias``, ``rmse``, ``68``, ``90``, ``95`` and ``crps`` of each output.
-    inside : (star, output) array
-        1 inside the central 90 % interval, 0 outside, NaN where B has no value.
+    inside, crps : (star, output) array
+        1 inside the central 90 % interval, 0 outside, NaN where B has no value; and the CRPS of
+        each star, NaN there too.
     seconds : float
         Wall-clock time of fit and prediction; NaN for what comes with another's fit.
     """
 
     outputs: dict[str, dict[str, float]]
     inside: Floats
+    crps: Floats
     seconds: float
 
 
@@ -123,7 +128,7 @@ def score(prediction: Prediction, test: bt.Pairs, seconds: float) -> Result:
             **{f"{100 * v:.0f}": float(np.nanmean(inside[v][:, k])) for v in LEVELS},
             "crps": float(np.nanmean(crps[:, k])),
         }
-    return Result(outputs, inside[0.90], seconds)
+    return Result(outputs, inside[0.90], np.asarray(crps), seconds)
 
 
 def predict(post: bt.Posterior, test: bt.Pairs, seed: int) -> Prediction:
@@ -304,6 +309,40 @@ def page_rows(
     return rows
 
 
+def against_rows(
+    runs: Sequence[Run], names: Sequence[str], titles: dict[str, str]
+) -> list[list[str]]:
+    """Return by how much each method's CRPS is larger than ours, with 95 % intervals.
+
+    By bootstrap over the test stars of all seeds; each star is scored by both.
+    """
+    rng = np.random.default_rng(0)
+    ours = np.concatenate([each.results["bayestrans"].crps for each in runs])
+    deals = rng.integers(len(ours), size=(BOOTSTRAPS, len(ours)))
+    mean = np.nanmean(ours[deals], axis=1)
+    rows = [["method, worse by %", *titles.values()]]
+    for method in runs[0].results:
+        if method == "bayestrans":
+            continue
+        theirs = np.concatenate([each.results[method].crps for each in runs])
+        away = 100 * (np.nanmean(theirs[deals], axis=1) / mean - 1.0)
+        middle = 100 * (np.nanmean(theirs, axis=0) / np.nanmean(ours, axis=0) - 1.0)
+        low, high = np.quantile(away, [0.025, 0.975], axis=0)
+        cells = [
+            f"{middle[k]:.1f} ({low[k]:.1f} to {high[k]:.1f})" for k in map(names.index, titles)
+        ]
+        rows.append([method, *cells])
+    return rows
+
+
+def bias_rows(scores: dict[str, Any], titles: dict[str, str]) -> list[list[str]]:
+    """Return the median of measured minus predicted of each output and method."""
+    rows = [["method, bias", *titles.values()]]
+    for method, outputs in scores.items():
+        rows.append([method, *(f"{outputs[name]['bias']:+.2g}" for name in titles)])
+    return rows
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3, help="how many, from 0 on")
@@ -330,7 +369,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(aligned(output_rows(scores, titles)), end="\n\n")
     print(aligned(summary_rows(summary)), end="\n\n")
     print(aligned(group_rows(groups, titles)), end="\n\n")
-    print(markdown(page_rows(scores, summary, titles)))
+    print(markdown(page_rows(scores, summary, titles)), end="\n\n")
+    print(markdown(bias_rows(scores, titles)), end="\n\n")
+    print(markdown(against_rows(runs, spec.output_names, titles)))
     if options.json:
         sheet: dict[str, Any] = {"machine": machine, "training": trained, "method": repr(method)}
         sheet |= {"scores": scores, "summary": summary, "groups": groups}

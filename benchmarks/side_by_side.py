@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _survey_pairs import DATA, NAMES, Split, intrinsic, random_splits, read, some, tails
+from _survey_pairs import DATA, REAL, Split, intrinsic, random_splits, read, some, tails
 
 import bayestrans as bt
 
@@ -91,7 +91,7 @@ METHODS: dict[str, Callable[[], Run]] = {
 }
 OURS = "bayestrans MCLMC"
 
-PAIRS = (*NAMES, LARGE)
+PAIRS = ("simulated", *REAL, LARGE)
 
 
 def pairs_of(name: str, folder: Path) -> bt.Pairs | None:
