@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .clean import Cleaned, clean
     from .consistency import chain, round_trip
     from .diagnose import Diagnosis, diagnose
-    from .evaluate import Evaluation, TrainingStarsWarning, evaluate
+    from .evaluate import TrainingStarsWarning, evaluate
     from .fetch import fetch
     from .galaxy import Galaxy, simulate_galaxy
     from .homogenise import homogenise
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .presets import survey
     from .report import report
     from .sample import NUTS, SVI, Ensemble, SamplingWarning
+    from .scores import Evaluation
     from .simulate import SurveyPair, simulate
     from .spec import Input, Output, Spec, SpecError
     from .store import ModelFileError
@@ -124,7 +125,8 @@ _HOMES = {
         "clean": "Cleaned clean",
         "consistency": "chain round_trip",
         "diagnose": "Diagnosis diagnose",
-        "evaluate": "Evaluation TrainingStarsWarning evaluate",
+        "evaluate": "TrainingStarsWarning evaluate",
+        "scores": "Evaluation",
         "fetch": "fetch",
         "galaxy": "Galaxy simulate_galaxy",
         "homogenise": "homogenise",

@@ -34,6 +34,15 @@ class Predictive(NamedTuple):
     corr: Floats
     dof: float
 
+    def sample(self, draws: int) -> Floats:
+        """Return draws (draws, N, K), always the same."""
+        rng = np.random.default_rng(0)
+        noise = rng.standard_normal((draws, *self.location.shape))
+        if not np.isinf(self.dof):
+            noise /= np.sqrt(rng.chisquare(self.dof, (*noise.shape[:2], 1)) / self.dof)
+        cholesky = np.linalg.cholesky(self.corr)
+        return self.location + self.scale * (noise @ cholesky.T)
+
 
 @dataclass(frozen=True)
 class Baseline:

@@ -15,7 +15,7 @@ from . import plot
 from .calibration import describe
 from .catalogue import write_table
 from .diagnose import diagnose
-from .evaluate import Evaluation, evaluate
+from .evaluate import evaluate
 from .files import whole, write_text
 from .infer import fit
 from .mclmc import MCLMC
@@ -23,6 +23,7 @@ from .neighbours import CLASSES
 from .pairs import Pairs
 from .posterior import Posterior
 from .report import report
+from .scores import Evaluation
 from .simulate import simulate, to_columns
 from .spec import Spec
 from .translate import translate

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -21,11 +22,15 @@ from .measured import compare
 from .neighbours import CLASSES
 from .pairs import Pairs
 from .posterior import Posterior, check_posterior
+from .scores import Bin, Evaluation, OutputScore, Score
 
 Floats = NDArray[np.float64]
 
 #: The energy score compares all pairs of draws; this many say enough.
 ENERGY_DRAWS = 100
+
+#: Bins of each input, with as many stars in each.
+BINS = 5
 
 #: Draws of a baseline for the scores that need draws.
 BASELINE_DRAWS = 400
@@ -36,113 +41,6 @@ PART = 64
 
 class TrainingStarsWarning(UserWarning):
     """Stars to be scored were in the fit: their scores are better than those of others."""
-
-
-class OutputScore(NamedTuple):
-    """Scores of one output.
-
-    Attributes
-    ----------
-    rmse, mad_sigma, bias, crps : float
-        Root mean square, robust spread and median of measured minus predicted
-        mean, and continuous ranked probability score, in the output's unit.
-    coverage : dict of str to float
-        Share of the stars inside the central interval of each nominal level.
-    """
-
-    rmse: float
-    mad_sigma: float
-    bias: float
-    crps: float
-    coverage: dict[str, float]
-
-
-class Score(NamedTuple):
-    """Scores of some stars.
-
-    Attributes
-    ----------
-    n : int
-    nll : float
-        Mean negative log density of the outputs together, in nats per star,
-        each output in units of its robust correction scale.
-    energy_score : float
-        In the same units.
-    joint_coverage : dict of str to float
-        Share of the stars inside a joint region of all their outputs of each
-        nominal level; null if the model has fewer than four draws.
-    outputs : dict of str to OutputScore
-    """
-
-    n: int
-    nll: float
-    energy_score: float
-    joint_coverage: dict[str, float]
-    outputs: dict[str, OutputScore]
-
-
-class Evaluation(NamedTuple):
-    """What `evaluate` returns.
-
-    Attributes
-    ----------
-    overall : Score
-    by_support : tuple of (str, Score)
-        The classes, then the deciles of the support score.
-    baselines : dict of str to Score
-        ``identity`` and ``linear``, fitted on the model's own training stars.
-    pit : (N, K) array
-        Predictive probability below each measured value; NaN where missing.
-    credibility : (N,) array
-        Predictive probability of the joint region about a random point that
-        the measured values lie at the edge of.
-    support_class : (N,) array of str
-        ``dense``, ``sparse`` or ``outside``, for each star.
-    units : dict of str to str
-        The unit of each output, for the table.
-    uncalibrated : Score, optional
-        All stars under the same posterior before its calibration; nothing where it has none.
-    fitted : int
-        Stars with exactly the inputs of training stars; zero if there are not more than a
-        few. Their scores are no test of the model.
-    """
-
-    overall: Score
-    by_support: tuple[tuple[str, Score], ...]
-    baselines: dict[str, Score]
-    pit: Floats
-    credibility: Floats
-    support_class: NDArray[np.str_]
-    units: dict[str, str]
-    uncalibrated: Score | None = None
-    fitted: int = 0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the score sheet as plain numbers, ready for JSON."""
-        sheet = _sheet(self.overall)
-        sheet["by_support"] = [{"class": name, **_sheet(score)} for name, score in self.by_support]
-        sheet["baselines"] = {name: _sheet(score) for name, score in self.baselines.items()}
-        if self.uncalibrated is not None:
-            sheet["uncalibrated"] = _sheet(self.uncalibrated)
-        if self.fitted:
-            sheet["fitted"] = self.fitted
-        return sheet
-
-    def to_json(self) -> str:
-        """Return the score sheet as one JSON object."""
-        return json.dumps(self.to_dict())
-
-    @property
-    def rivals(self) -> dict[str, Score]:
-        """What the model is held against: itself ``uncalibrated``, if it is, and the baselines."""
-        before = {} if self.uncalibrated is None else {"uncalibrated": self.uncalibrated}
-        return before | self.baselines
-
-    def __str__(self) -> str:
-        """Return a table for people."""
-        classes = self.by_support[: len(CLASSES)]
-        rows = [("model", self.overall), *self.rivals.items(), *classes]
-        return "\n".join(_table(rows, self.units))
 
 
 class _Stars(NamedTuple):
@@ -223,6 +121,7 @@ def evaluate(posterior: Posterior, pairs: Pairs | Source) -> Evaluation:
         {output.name: output.unit for output in posterior.spec.outputs},
         _score_uncalibrated(posterior, pairs),
         fitted,
+        tuple(Bin(*place, _summarise(stars, rows, scale, names)) for place, rows in _bins(pairs)),
     )
 
 
@@ -292,7 +191,7 @@ def _score_baseline(posterior: Posterior, pairs: Pairs, predictive: Predictive) 
         crps = scoringrules.crps_normal(delta, predictive.location, predictive.scale)
     else:
         crps = scoringrules.crps_t(delta, dof, predictive.location, predictive.scale)
-    sample = _draw_baseline(predictive)
+    sample = predictive.sample(BASELINE_DRAWS)
     return _Stars(
         np.asarray(density, dtype=np.float64),
         _energy(delta, sample),
@@ -303,20 +202,20 @@ def _score_baseline(posterior: Posterior, pairs: Pairs, predictive: Predictive) 
     )
 
 
-def _draw_baseline(predictive: Predictive) -> Floats:
-    rng, dof = np.random.default_rng(0), predictive.dof
-    noise = rng.standard_normal((BASELINE_DRAWS, *predictive.location.shape))
-    if not np.isinf(dof):
-        noise /= np.sqrt(rng.chisquare(dof, (*noise.shape[:2], 1)) / dof)
-    cholesky = np.linalg.cholesky(predictive.corr)
-    return predictive.location + predictive.scale * (noise @ cholesky.T)
-
-
 def _groups(score: Floats, classes: NDArray[np.int64]) -> list[tuple[str, NDArray[np.bool_]]]:
     groups = [(name, classes == number) for number, name in enumerate(CLASSES)]
     edges = np.nanquantile(score, np.linspace(0, 1, 11)[1:-1])
     decile = np.searchsorted(edges, score, side="right")
     return groups + [(f"decile {number + 1}", decile == number) for number in range(10)]
+
+
+def _bins(pairs: Pairs) -> Iterator[tuple[tuple[str, float, float], NDArray[np.bool_]]]:
+    """Yield the name and the edges of each bin of an input, and its stars."""
+    for name, values in zip(pairs.spec.input_names, pairs.x.T, strict=True):
+        edges = np.unique(np.nanquantile(values, np.linspace(0, 1, BINS + 1)))
+        for low, high in pairwise(edges.tolist()):
+            last = (values == high) & (high == edges[-1])
+            yield (name, low, high), ((values >= low) & (values < high)) | last
 
 
 def _summarise(
@@ -345,38 +244,3 @@ def _output_score(stars: _Stars, seen: NDArray[np.bool_], k: int, scale: float) 
         float(stars.crps[seen, k].mean() * scale),
         {f"{level:.2f}": float(np.mean(central <= level / 2)) for level in LEVELS},
     )
-
-
-def _sheet(score: Score) -> dict[str, Any]:
-    """Return a score as plain numbers; what does not exist becomes null."""
-    numbers = {"n": score.n, "nll": score.nll, "energy_score": score.energy_score}
-    return {
-        **_plain(numbers),
-        "joint_coverage": _plain(score.joint_coverage),
-        "outputs": {name: output._asdict() for name, output in score.outputs.items()},
-    }
-
-
-def _plain(numbers: dict[str, Any]) -> dict[str, Any]:
-    return {name: None if np.isnan(value) else value for name, value in numbers.items()}
-
-
-def _table(rows: list[tuple[str, Score]], units: dict[str, str]) -> list[str]:
-    levels = "".join(f"{'in ' + str(round(100 * level)) + '%':>8s}" for level in LEVELS)
-    lines = [f"{'all outputs':14s}{'stars':>9s}{'NLL':>9s}{'energy':>9s}{'':9s}{levels}"]
-    for label, score in rows:
-        numbers = f"{score.n:9d}{score.nll:9.3f}{score.energy_score:9.3f}"
-        lines.append(f"{label:14s}{numbers}{'':9s}{_shares(score.joint_coverage)}".rstrip())
-    for name in rows[0][1].outputs:
-        title = f"{name} [{units[name]}]" if units[name] else name
-        lines += ["", f"{title:14s}{'rmse':>9s}{'sigma':>9s}{'bias':>9s}{'CRPS':>9s}{levels}"]
-        for label, score in rows:
-            if name in score.outputs:
-                found = score.outputs[name]
-                numbers = f"{found.rmse:9.4g}{found.mad_sigma:9.4g}{found.bias:+9.2g}"
-                lines.append(f"{label:14s}{numbers}{found.crps:9.4g}{_shares(found.coverage)}")
-    return lines
-
-
-def _shares(coverage: dict[str, float]) -> str:
-    return "".join(f"{100 * share:7.1f}%" for share in coverage.values())

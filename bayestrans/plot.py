@@ -16,7 +16,6 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy import stats
 
-from .evaluate import Evaluation
 from .neighbours import CLASSES
 from .plot_consistency import chain, round_trip
 from .plot_diagnose import loo_pit, predictive_check, trace_rank
@@ -40,6 +39,7 @@ from .plot_style import (
     symbol,
 )
 from .plot_support import training_coverage, width_by_support
+from .scores import Evaluation
 
 Floats = NDArray[np.float64]
 

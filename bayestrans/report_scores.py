@@ -6,7 +6,6 @@ import numpy as np
 from scipy import stats
 
 from . import plot
-from .evaluate import Evaluation, OutputScore, Score
 from .pairs import Pairs
 from .plot_residuals import differences, draw_by_input
 from .posterior import Posterior
@@ -23,6 +22,7 @@ from .report_page import (
     within,
 )
 from .report_verdicts import Material
+from .scores import Evaluation, OutputScore, Score
 
 #: Shares of fewer stars say nothing.
 LEAST_STARS = 10
@@ -52,6 +52,7 @@ def scores(material: Material) -> Section:
     outputs = material.posterior.spec.outputs
     parts += [_of_output(material.posterior, pairs, found, k) for k in range(len(outputs))]
     parts += [Heading("By support"), *_by_support(found)]
+    parts += [Heading("By input"), _by_input(found)]
     parts += [Heading("Residuals"), WHY_NOT_TRUTH, *_residuals(material.posterior, pairs)]
     parts += [Heading("Size of the errors"), *_calibration_pictures(found)]
     return Section("scores", title, tuple(parts))
@@ -128,6 +129,19 @@ def _by_support(found: Evaluation) -> tuple[Part, ...]:
         Sheet("\u03c3 of measured minus predicted", ("", "stars", *titles), sigma),
         Sheet("Share of stars inside 68 % intervals", ("", "stars", *names), inside),
     )
+
+
+def _by_input(found: Evaluation) -> Sheet:
+    names = list(found.units)
+    rows = []
+    for one in found.by_input:
+        enough = one.score.n >= LEAST_STARS
+        outputs = [one.score.outputs.get(name) if enough else None for name in names]
+        shares = (percent(o.coverage["0.68"]) if o else NONE for o in outputs)
+        place = f"{one.input} {one.low:.4g} to {one.high:.4g}"
+        rows.append((place, str(one.score.n), *shares))
+    caption = "Share of stars inside 68 % intervals, by fifths of the stars in each input"
+    return Sheet(caption, ("", "stars", *names), rows)
 
 
 def _residuals(posterior: Posterior, pairs: Pairs) -> list[Part]:

@@ -12,11 +12,11 @@ from scipy import stats
 
 from .attribution import Importance
 from .diagnose import Diagnosis
-from .evaluate import Evaluation
 from .neighbours import CLASSES
 from .pairs import Pairs
 from .posterior import Posterior
 from .report_page import Verdict
+from .scores import Evaluation
 
 Floats = NDArray[np.float64]
 

@@ -12,11 +12,11 @@ from scipy import stats
 import bayestrans as bt
 from bayestrans.baseline import Baseline
 from bayestrans.calibration import Calibration
-from bayestrans.evaluate import OutputScore
 from bayestrans.gaps import Gaps
 from bayestrans.neighbours import Neighbours
 from bayestrans.posterior import BlockDraws
 from bayestrans.scale import Scaler
+from bayestrans.scores import OutputScore
 
 SPEC = bt.Spec(
     "exact",

@@ -10,11 +10,11 @@ import numpy as np
 import bayestrans as bt
 from bayestrans.baseline import Baseline
 from bayestrans.calibration import Calibration
-from bayestrans.evaluate import Score
 from bayestrans.gaps import Gaps
 from bayestrans.neighbours import Neighbours
 from bayestrans.posterior import BlockDraws
 from bayestrans.scale import Scaler
+from bayestrans.scores import Score
 
 OFFSET = 25.0  # K, of the invented surveys below
 

@@ -128,7 +128,7 @@ def test_the_catalogue_says_what_predict_says(calibrated):
 
 def test_a_catalogue_half_outside_is_flagged_and_widened(calibrated, plain, curved, caplog):
     near = curved.x[bt.support(calibrated, curved).classes == "dense"][:40]
-    x = np.vstack([near, near + [3000.0, 5.0]])
+    x = np.vstack([near, near + np.array([3000.0, 5.0])])
     stars = Table({"t": x[:, 0], "g": x[:, 1]})
     found = bt.translate(calibrated, stars, progress=False)
     assert "40 of 80 stars (50.0 %) lie outside" in caplog.text

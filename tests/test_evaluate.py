@@ -28,7 +28,7 @@ from known_law import (
 from scipy import special, stats
 
 import bayestrans as bt
-from bayestrans.evaluate import Evaluation
+from bayestrans.scores import Evaluation
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -211,6 +211,29 @@ def test_joint_coverage_counts_the_stars_by_their_credibility(found, test):
         assert score.n == rows.sum()
         for level, share in score.joint_coverage.items():
             assert share == pytest.approx(np.mean(found.credibility[rows] <= float(level)))
+
+
+def test_bins_hold_the_stars_with_an_input_between_their_edges(model, found, test):
+    names = test.spec.input_names
+    for j, name in enumerate(names):
+        bins = [one for one in found.by_input if one.input == name]
+        assert sum(one.score.n for one in bins) == len(test)
+        assert max(one.score.n for one in bins) - min(one.score.n for one in bins) <= 1
+        one, last = bins[1], bins[-1]
+        assert last.high == test.x[:, j].max()
+        rows = np.flatnonzero((test.x[:, j] >= one.low) & (test.x[:, j] < one.high))
+        alone = bt.evaluate(model, test.take(rows)).overall
+        assert one.score.nll == pytest.approx(alone.nll)
+        for output, score in alone.outputs.items():
+            assert one.score.outputs[output].rmse == pytest.approx(score.rmse)
+    assert [one["input"] for one in found.to_dict()["by_input"]] == list(np.repeat(names, 5))
+
+
+def test_bins_leave_out_stars_that_lack_the_input(model, test):
+    x = test.x.copy()
+    x[::3, 0] = np.nan
+    found = bt.evaluate(model, dataclasses.replace(test, x=x)).by_input
+    assert sum(one.score.n for one in found[:5]) == np.isfinite(x[:, 0]).sum()
 
 
 def test_joint_coverage_of_stars_with_one_output_is_that_of_the_output(model):

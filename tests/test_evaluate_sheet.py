@@ -32,7 +32,7 @@ from scipy import stats
 
 import bayestrans as bt
 from bayestrans.calibration import Calibration
-from bayestrans.evaluate import Evaluation, Score
+from bayestrans.scores import Evaluation, Score
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -209,7 +209,7 @@ def test_linear_is_bayesian_regression_on_the_training_stars(found, train, test)
 def test_sheet_has_exactly_the_agreed_keys(found):
     sheet = found.to_dict()
     scores = ["n", "nll", "energy_score", "joint_coverage", "outputs"]
-    assert list(sheet) == [*scores, "by_support", "baselines"]
+    assert list(sheet) == [*scores, "by_support", "baselines", "by_input"]
     assert list(sheet["baselines"]) == ["identity", "linear"]
     for group in sheet["by_support"]:
         assert list(group) == ["class", *scores]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
@@ -19,7 +20,7 @@ LEVELS = (
     "chains bundles regions calibration layout units arrow delimited fits_tables text_tables "
     "formats tables columns identifiers plausible catalogue surveys model density neighbours "
     "baseline target predictive moments tarp gaps survey_files presets recognise clean repeats "
-    "joins match fetch parts thin summary shapley attribution combine",
+    "joins match fetch parts scores thin summary shapley attribution combine",
     "posterior answers load store sample mclmc refits calibrate written hats sensitivity budget "
     "measured convergence checks trees plan merge merge_draws merged keep "
     "agreement ways",
@@ -138,3 +139,10 @@ def test_the_package_and_help_do_not_load_the_libraries():
 def test_the_citation_is_of_this_version():
     text = (PACKAGE.parent / "CITATION.cff").read_text(encoding="utf-8")
     assert f"\nversion: {bayestrans.__version__}\n" in text
+
+
+def test_the_page_on_the_design_names_every_module():
+    page = (PACKAGE.parent / "docs" / "design.md").read_text(encoding="utf-8")
+    table = page.split("| level | files |")[1].split("\n\n")[0]
+    named = set(re.findall(r"`(\w+)`", table))
+    assert {path.stem for path in FILES if not path.stem.startswith("__")} == named

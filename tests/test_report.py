@@ -295,19 +295,24 @@ document.title = "probe" + JSON.stringify({
 }); });</script></body>"""
 
 
-def looked_at(text: str, folder: Path) -> tuple[dict, list[str]]:
-    """Return what a browser finds in a page, and what it says on its console."""
+def browse(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Ask a browser without a window for something."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         pytest.skip(f"needs a browser on the PATH: one of {', '.join(BROWSERS)}")
+    usual = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
+    usual += ["--disable-background-networking", "--disable-dev-shm-usage"]
+    usual += [f"--user-data-dir={folder / 'profile'}"]
+    return subprocess.run([browser, *usual, *options], capture_output=True, text=True, timeout=120)
+
+
+def looked_at(text: str, folder: Path) -> tuple[dict, list[str]]:
+    """Return what a browser finds in a page, and what it says on its console."""
     path = folder / "page.html"
     allowed = text.replace("default-src 'none';", "default-src 'none'; script-src 'unsafe-inline';")
     path.write_text(allowed.replace("</body>", PROBE), encoding="utf-8")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
-    options += ["--disable-background-networking", "--disable-dev-shm-usage"]
-    options += [f"--user-data-dir={folder / 'profile'}", "--window-size=420,900"]
-    options += ["--enable-logging=stderr", "--v=0", "--dump-dom", path.as_uri()]
-    done = subprocess.run([browser, *options], capture_output=True, text=True, timeout=120)
+    options = ["--window-size=420,900", "--enable-logging=stderr", "--v=0", "--dump-dom"]
+    done = browse(folder, *options, path.as_uri())
     title = re.search(r"<title>probe(.*?)</title>", done.stdout)
     assert title, done.stderr[-2000:]
     said = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
@@ -319,6 +324,19 @@ def test_a_browser_shows_every_picture_and_asks_for_nothing(whole, tmp_path):
     found, said = looked_at(whole, tmp_path)
     assert found == {"pictures": 14, "broken": 0, "wide": False, "asked": []}
     assert said == []
+
+
+@pytest.mark.slow
+def test_a_browser_prints_it(whole, tmp_path):
+    path, printed = tmp_path / "page.html", tmp_path / "page.pdf"
+    path.write_text(whole, encoding="utf-8")
+    done = browse(tmp_path, f"--print-to-pdf={printed}", path.as_uri())
+    assert printed.exists(), done.stderr[-2000:]
+    content = printed.read_bytes()
+    assert content.startswith(b"%PDF")
+    assert len(content) > 0.3 * len(whole) / 1.37  # the pictures are on its pages
+    (pages,) = set(re.findall(rb"/Type /Pages\b.*?/Count (\d+)", content, re.DOTALL)[:1])
+    assert 5 < int(pages) < 60
 
 
 @pytest.mark.slow
