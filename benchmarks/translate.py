@@ -13,6 +13,7 @@ are then asked there too, as the reference's users ask them.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import platform
 import subprocess
@@ -166,23 +167,48 @@ def accuracy(posterior: bt.Posterior, path: Path) -> str:
     exact = chosen(draws, every, network.shape).table
     total = [(r, moments(m, exact)) for r, m in posterior.mixtures(network.block, x, x_err)]
     some = bt.translate(posterior, table, progress=False)
+    away: dict[str, list[np.ndarray]] = {}
+    names = spec.output_names
+    for rows, found in total:
+        for k, name in enumerate(names):
+            unit, base = posterior.scaler.delta_scale[k], posterior.scaler.base(x[rows])[:, k]
+            values = dict(
+                zip(("p16", "p50", "p84"), np.asarray(found.quantiles)[:, k], strict=True)
+            )
+            half = 0.5 * (values["p84"] - values["p16"])
+            values |= {"mean": np.asarray(found.mean)[k], "sd": np.asarray(found.sd)[k]}
+            for part, value in values.items():
+                ours = np.asarray(some[f"{name}_{part}"])[rows] - (part != "sd") * base
+                # A standard deviation is off by a share of itself.
+                off = (ours / unit - value) / (value if part == "sd" else half)
+                away.setdefault(part, []).append(off)
+        for i, j in itertools.combinations(range(len(names)), 2):
+            ours = np.asarray(some[f"corr_{names[i]}_{names[j]}"])[rows]
+            away.setdefault("corr", []).append(ours - np.asarray(found.corr)[i, j])
     lines = []
-    for part in ("mean", "sd", "p16", "p50", "p84"):
-        away = []
-        for rows, found in total:
-            for k, output in enumerate(spec.outputs):
-                unit = posterior.scaler.delta_scale[k]
-                quantiles = unit * np.asarray(found.quantiles)[:, k]
-                half = 0.5 * (quantiles[2] - quantiles[0])
-                moved = dict(zip(("p16", "p50", "p84"), quantiles, strict=True))
-                moved["mean"] = unit * np.asarray(found.mean)[k]
-                value = unit * np.asarray(found.sd)[k]
-                if part != "sd":
-                    value = moved[part] + posterior.scaler.base(x[rows])[:, k]
-                away.append((np.asarray(some[f"{output.name}_{part}"])[rows] - value) / half)
-        away = np.abs(np.concatenate(away))
-        lines.append(f"{part} {np.sqrt(np.mean(away**2)):.4f} ({np.quantile(away, 0.99):.4f})")
+    for part in ("mean", "sd", "p16", "p50", "p84", "corr"):
+        off = np.abs(np.concatenate(away[part]))
+        lines.append(f"{part} {np.sqrt(np.mean(off**2)):.4f} ({np.quantile(off, 0.99):.4f})")
     return f"{answers.counts[0]} of {posterior.n_draws} draws: " + ", ".join(lines)
+
+
+def counted(draws: int, features: int, outputs: int) -> str:
+    """Return the operations and bytes that a star asks for, as they are counted on paper.
+
+    Two operations for each weight of each draw; of the activations their number. A star is read
+    and written once: everything between stays in the cache, where the draws lie too.
+    """
+    width = 32
+    weights = width * features + width * width + 2 * outputs * width
+    pairs = outputs * (outputs - 1) // 2
+    # In: inputs and errors in double precision, and an identifier; out: seven single-precision
+    # summaries of each output, the correlations, support, its class and flags.
+    read, written = 8 * features + 8, 8 + 4 * (7 * outputs + pairs + 1) + 6 + 4
+    return (
+        f"a star and draw: {2 * weights} operations of products, {2 * width} of tanh and "
+        f"{outputs} of exp; a star: {2 * weights * draws:,} and {(2 * width + outputs) * draws:,}, "
+        f"{read} bytes read and {written} written; the draws: {4 * weights * draws / 1024:.0f} KiB"
+    )
 
 
 def peak(model_file: Path, catalogue: Path, out: Path) -> float:
@@ -211,9 +237,11 @@ def main() -> None:
         print(f"{os.cpu_count()} cores, {platform.machine()}, jax {jax.__version__}")
         print(f"{options.stars} stars, {features} features, {outputs} outputs")
         print(
-            "summaries off by, root mean square (99 of 100), in half of p84 - p16: "
+            "summaries off by, root mean square (99 of 100); mean and quantiles in half of "
+            "p84 - p16, sd relative, corr as it is: "
             f"{accuracy(posterior, source)}"
         )
+        print(counted(count, features, outputs))
         ours = rate(
             lambda: bt.translate_file(posterior, source, out, overwrite=True, progress=False),
             options.stars,
