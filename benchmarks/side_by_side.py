@@ -36,7 +36,7 @@ TAILS = ("fe_h",)
 ONLY_SMALL = ("NUTS",)
 SMALL = 1000
 
-#: As many training stars, inputs and outputs as the reference's demonstration has, for the
+#: As many training stars and outputs as the reference's demonstration has, for the
 #: costs of these methods alone.
 LARGE = "simulated, 14,000 stars"
 ONLY_LARGE = ("bayestrans MCLMC, 1,000 steps",)

@@ -279,7 +279,7 @@ def test_an_output_that_some_stars_lack_is_learned_from_the_others(method, monke
     import _spectrotranslator as recipe
     from side_by_side import METHODS
 
-    # Its two million weights take a minute; the way of a gap through it is that of fewer.
+    # Its million weights take a minute; the way of a gap through it is that of fewer.
     monkeypatch.setattr(recipe, "WIDTHS", (64, 128, 64))
     recipe._program.cache_clear()
     train, *_ = correlated_pairs(600, 1)
