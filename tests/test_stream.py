@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import os
 import re
@@ -25,7 +26,7 @@ from bayestrans import cli, parts, written
 from bayestrans.arrow import to_arrow, write_parquet_parts
 from bayestrans.tables import read_table, write_table
 
-#: Twenty were tried by hand; each costs some seconds.
+#: 20 for as many as are claimed; each costs some seconds.
 KILLS = int(os.environ.get("BAYESTRANS_KILLS", "2"))
 
 stream = importlib.import_module("bayestrans.translate")
@@ -351,32 +352,50 @@ def test_a_kill_while_the_parts_are_joined_leaves_nothing_that_stays(
 
 @pytest.mark.slow
 def test_kills_at_any_moment_lose_nothing(posterior, catalogue, tmp_path):
-    """`kill -9` at some moments: either the file is not there, or it is the whole one."""
+    """`kill -9` at some moments: either the file is not there, or it is the whole one.
+
+    Each run is killed at some moment after it has written some part more than the last one.
+    """
     model, source = tmp_path / "m.nc", tmp_path / "a.parquet"
     posterior.save(model)
     write_table(vstack([catalogue] * 400, metadata_conflicts="silent"), source)
     out, whole = tmp_path / "b.parquet", tmp_path / "c.parquet"
+    folder, size = tmp_path / ".b.parquet.parts", 70_000 // (KILLS + 5)
 
     def command(target):
         arguments = ["translate", str(model), str(source), "--out", str(target), "--quiet"]
-        return [sys.executable, "-m", "bayestrans", *arguments, "--resume", "--chunk-size", "5000"]
+        return [sys.executable, "-m", "bayestrans", *arguments, "--resume", "--chunk-size"]
 
-    begun = time.perf_counter()
-    subprocess.run(command(whole), check=True, capture_output=True)
-    seconds = time.perf_counter() - begun
-    rng, kills = np.random.default_rng(5), 0
-    while kills < KILLS:
+    def times() -> dict[Path, int]:
+        """Return when each part was written; what comes after the first gap is made again."""
+        written = {}
+        for number in itertools.count():
+            part = folder / f"part-{number:06d}.arrow"
+            if not part.exists():
+                return written
+            written[part] = part.stat().st_mtime_ns
+
+    subprocess.run([*command(whole), str(size)], check=True, capture_output=True)
+    rng, mended = np.random.default_rng(5), 0
+    kept: dict[Path, int] = {}
+    for _ in range(KILLS):
         process = subprocess.Popen(
-            command(out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [*command(out), str(size)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        time.sleep(rng.uniform(0.3, 1.0) * seconds)
+        while process.poll() is None and len(times()) <= len(kept):
+            time.sleep(0.005)
+        time.sleep(rng.uniform(0.0, 0.2))
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        kills += 1
+        found = times()
+        assert kept.items() <= found.items()  # what was there has not been made again
+        mended += len(kept) < len(found)
+        kept = found
         if out.exists():  # it had ended, or was whole when the kill came
             assert same(read_table(out), read_table(whole))
             out.unlink()
-    subprocess.run(command(out), check=True, capture_output=True)
+    assert mended > 0
+    subprocess.run([*command(out), str(size)], check=True, capture_output=True)
     assert same(read_table(out), read_table(whole))
     left = {p.name for p in tmp_path.iterdir()}
     assert left == {"m.nc", "a.parquet", "b.parquet", "c.parquet"}
