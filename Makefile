@@ -19,7 +19,7 @@ demo: $(VENV)/.installed-base ## fit, check and translate simulated stars; resul
 	$(VENV)/bin/bayestrans demo --out demo --overwrite
 
 test: $(VENV)/.installed-test ## the tests that are not slow, and the examples in the docstrings
-	$(PY) -m pytest -n 2 -m "not slow" --doctest-modules bayestrans tests
+	$(PY) -m pytest -n 2 -m "not slow" --cov --cov-report= --doctest-modules bayestrans tests
 
 test-slow: $(VENV)/.installed-test ## the slow tests, with the figures they print
 	$(PY) -m pytest -n 2 --dist worksteal -m slow -rP --durations=20 tests
@@ -28,8 +28,8 @@ test-float64: $(VENV)/.installed-test ## the numerical tests in double precision
 	JAX_ENABLE_X64=1 $(PY) -m pytest -m "not slow" tests/test_oracles.py tests/test_student.py \
 		tests/test_network.py tests/test_scale.py
 
-coverage: $(VENV)/.installed-test ## lines of the package that the fast tests run
-	$(PY) -m pytest -n 2 -m "not slow" --cov --cov-report=term-missing tests
+coverage: ## lines of the package that the last `make test` ran, file by file
+	$(PY) -m coverage report --show-missing
 
 test-oldest: $(VENV)/.installed-oldest ## the fast tests with the oldest versions that pyproject.toml allows
 	$(OLDEST)/bin/python -m pytest -n 2 -m "not slow" -W default -p no:cacheprovider tests
@@ -54,6 +54,8 @@ bench: $(VENV)/.installed-bench $(VENV)-bde/.installed ## every method side by s
 	BAYESTRANS_BDE_PYTHON=$(VENV)-bde/bin/python $(PY) benchmarks/side_by_side.py \
 		--json docs/side_by_side.json --page docs/side_by_side_tables.md
 	$(PY) benchmarks/growth.py --page docs/growth_table.md --picture docs/pictures/growth.png
+	$(PY) benchmarks/fit.py --seconds 40
+	$(PY) benchmarks/fit.py --nuts --stars 1500 --seconds 100 --depth 10
 
 # It fixes an old version of a library of ours, so it has an environment to itself.
 $(VENV)-bde/.installed: $(VENV)/.made

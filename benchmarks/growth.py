@@ -24,9 +24,9 @@ from typing import Any
 import jax
 import matplotlib.pyplot as plt
 import numpy as np
-from _survey_pairs import intrinsic
+import pyarrow as pa
+import pyarrow.parquet as pq
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter
-from translate import write_catalogue
 
 import bayestrans as bt
 
@@ -39,7 +39,10 @@ FITS = {
     "width": (8, 16, 32, 64, 128),
 }
 SHOWN = {"cpu": "CPU time [s]", "MiB": "peak memory [MiB]"}
-TRANSLATED = (10_000, 100_000, 1_000_000, 10_000_000)
+TRANSLATED = {"stars": (10_000, 100_000, 1_000_000, 10_000_000)}
+TRANSLATED |= {name: values for name, values in FITS.items() if name != "stars"}
+#: Stars of a catalogue where something else is varied.
+CATALOGUE = 300_000
 
 
 def random_pairs(stars: int, inputs: int, outputs: int) -> bt.Pairs:
@@ -77,10 +80,31 @@ def translate_once(stars: int, model: Path) -> dict[str, float]:
     """Return seconds from Parquet to Parquet."""
     with tempfile.TemporaryDirectory(dir=model.parent) as folder:
         source = Path(folder) / "a.parquet"
-        write_catalogue(source, stars)
         posterior = bt.load(model)
+        write_stars(posterior.spec, source, stars)
         out = Path(folder) / "b.parquet"
         return timed(lambda: bt.translate_file(posterior, source, out, progress=False))
+
+
+def write_stars(spec: bt.Spec, path: Path, stars: int) -> None:
+    """Write a catalogue of random stars, the same hundred thousand again and again."""
+    count, rng = min(stars, 100_000), np.random.default_rng(1)
+    columns = {"star": np.arange(count)}
+    columns |= {item.column: rng.standard_normal(count) for item in spec.inputs}
+    columns |= {item.error: np.exp(rng.normal(-2, 0.3, count)) for item in spec.inputs}
+    block = pa.table(columns)
+    with pq.ParquetWriter(path, block.schema) as writer:
+        for start in range(0, stars, count):
+            writer.write_table(block.slice(0, min(count, stars - start)))
+
+
+def model_of(case: dict[str, int], steps: int, path: Path) -> None:
+    """Fit a model whose draws are some of a posterior, and save it."""
+    method = bt.MCLMC(steps=2 * steps, draws=min(steps, 100), warm_steps=steps, tune_steps=100)
+    pairs = random_pairs(3000, case["inputs"], case["outputs"])
+    network = bt.Network((case["width"],) * 2)
+    options = {"network": network, "calibrate": False, "seed": 1, "progress": False}
+    bt.fit(pairs, method=method, **options).save(path, overwrite=True)
 
 
 def timed(work: Any) -> dict[str, float]:
@@ -113,16 +137,15 @@ def measure(options: argparse.Namespace) -> dict[str, dict[str, dict[str, float]
             )
             print(title, value, found[title][str(value)], file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        model = Path(folder) / "m.nc"
-        pairs = intrinsic(bt.simulate(3000, 10, seed=5).pairs)
-        bt.fit(pairs, method=bt.MCLMC(steps=1000), calibrate=False, seed=1, progress=False).save(
-            model
-        )
-        title = "translate: stars"
-        found[title] = {}
-        for value in TRANSLATED[: options.points]:
-            found[title][str(value)] = in_a_process("translate", str(value), str(model))
-            print(title, value, found[title][str(value)], file=sys.stderr, flush=True)
+        for name, values in TRANSLATED.items():
+            title = f"translate: {name}"
+            found[title] = {}
+            for value in values[: options.points]:
+                model = Path(folder) / "m.nc"
+                model_of({**DEFAULT, name: value}, options.steps, model)
+                stars = value if name == "stars" else CATALOGUE
+                found[title][str(value)] = in_a_process("translate", str(stars), str(model))
+                print(title, value, found[title][str(value)], file=sys.stderr, flush=True)
     return found
 
 
@@ -148,9 +171,12 @@ def tables(found: dict[str, dict[str, dict[str, float]]]) -> str:
 
 def draw(found: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
     """Draw CPU seconds and memory against what was varied, on logarithmic axes."""
-    size = (2.0 * len(found), 3.8)
-    figure, axes = plt.subplots(2, len(found), figsize=size, sharey="row", layout="constrained")
-    for column, (title, costs) in enumerate(found.items()):
+    # Fits above, translations below: time and memory of each.
+    half = len(found) // 2
+    size = (2.0 * half, 7.6)
+    figure, every = plt.subplots(4, half, figsize=size, sharey="row", layout="constrained")
+    for number, (title, costs) in enumerate(found.items()):
+        axes, column = every[2 * (number // half) :][:2], number % half
         values = np.array([int(v) for v in costs])
         for row, (what, label) in enumerate(SHOWN.items()):
             axis, numbers = axes[row, column], [cost[what] for cost in costs.values()]
@@ -165,15 +191,13 @@ def draw(found: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
                 axis.xaxis.set_major_formatter("{x:g}")
             axis.xaxis.set_minor_formatter(NullFormatter())
             axis.tick_params(labelsize=7, which="both", direction="in", top=True, right=True)
-            if row == 1:
-                axis.set_xlabel(title, fontsize=8)
+            axis.set_xlabel(title, fontsize=8)
             if column == 0:
                 axis.set_ylabel(label, fontsize=8)
                 axis.yaxis.set_major_formatter("{x:g}")
                 axis.yaxis.set_minor_formatter(NullFormatter())
-    for row, what in enumerate(SHOWN):
-        numbers = [cost[what] for costs in found.values() for cost in costs.values()]
-        axes[row, 0].set_ylim(10 ** np.floor(np.log10(min(numbers))), 3 * max(numbers))
+            low, high = axis.get_ylim()
+            axis.set_ylim(10 ** np.floor(np.log10(low)), max(high, 3 * max(numbers)))
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
