@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from .calibration import LEVELS, N_PARAMETERS, Calibration, HeldOut, compare, learn
+from .calibration import LEVELS, N_PARAMETERS, PRIOR, Calibration, HeldOut, compare, learn
 from .gaps import Gaps
 from .model import Noise
 from .neighbours import CLASSES, Neighbours
@@ -28,9 +28,10 @@ Floats = NDArray[np.float64]
 MOST_STARS = 1000
 #: Stars of the random fifth to judge by: level and slope rest on them alone.
 FIFTH_STARS = 3000
-#: Prior standard deviation of level and slope then: among its own stars the fit is right to
-#: a few per cent, while the short chains of a refit can be wide by more.
-FIFTH_PRIOR = 0.03
+#: Prior standard deviation of level and slope of what is said in the end: among its own stars the
+#: fit is right to a few per cent, while the short chains of a refit can be wide by more. Refits
+#: to fewer stars than the fit has need a wider one (`calibration.PRIOR`), and lend only the rest.
+LEVEL_PRIOR = 0.03
 #: ``sparse`` begins where this share of the excess misses of held-out regions lies nearer.
 UNFLAGGED = 0.1
 #: At the latest where this share of random stars lies nearer: where a survey changes its
@@ -140,7 +141,10 @@ def _learn_block(
         for number, part in enumerate(parts):
             found.append(some.without(part, jax.random.fold_in(key, number)))
             bar.update()
-        learned = [learn_output(list(stars), parts) for stars in zip(*found, strict=True)]
+        learned = [
+            learn_output(list(stars), parts, PRIOR if many else LEVEL_PRIOR)
+            for stars in zip(*found, strict=True)
+        ]
         if many:
             fifth = Region("random fifth", "random", np.arange(len(pairs)) % 5 == 0)
             stars = refits(len(pairs)).without(fifth, key, FIFTH_STARS)
@@ -153,7 +157,9 @@ def _joined(parts: list[HeldOut]) -> HeldOut:
     return HeldOut(*(np.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True)))
 
 
-def learn_output(found: list[HeldOut], parts: list[Region]) -> tuple[Floats, Judged]:
+def learn_output(
+    found: list[HeldOut], parts: list[Region], prior: float = PRIOR
+) -> tuple[Floats, Judged]:
     """Return one output's parameters, and its stars judged by regions of other kinds."""
     everything = _joined(found)
     # Random parts are all of one kind; without any of them the level had nothing to rest on.
@@ -165,10 +171,13 @@ def learn_output(found: list[HeldOut], parts: list[Region]) -> tuple[Floats, Jud
     density["after"], pit["after"] = (np.empty(len(of_star)) for _ in range(2))
     for kind in dict.fromkeys(kinds):
         here = of_star == kind
-        judgement = compare(learn(everything, np.where(here, 0.0, 1.0)), everything)
+        weight = np.where(here, 0.0, 1.0)
+        judgement = compare(learn(everything, weight, prior=prior), everything)
         density["after"][here], pit["after"][here] = (values[here] for values in judgement)
     random = np.repeat([part.kind == "random" for part in parts], counts)
-    return learn(everything), Judged(np.asarray(everything.score), random, density, pit)
+    return learn(everything, prior=prior), Judged(
+        np.asarray(everything.score), random, density, pit
+    )
 
 
 def _relearn(parameters: Floats, judged: Judged, stars: HeldOut) -> tuple[Floats, Judged]:
@@ -177,7 +186,7 @@ def _relearn(parameters: Floats, judged: Judged, stars: HeldOut) -> tuple[Floats
     A refit to fewer is more uncertain among the training stars than the fit. The
     new stars take the place of the random parts, one half judged by the other.
     """
-    again = partial(learn, away=parameters[2:], prior=FIFTH_PRIOR)
+    again = partial(learn, away=parameters[2:], prior=LEVEL_PRIOR)
     half = np.arange(len(stars.delta)) % 2 == 0
     before = compare(np.zeros(N_PARAMETERS), stars)
     one, other = (compare(again(stars, rows.astype(float)), stars) for rows in (half, ~half))

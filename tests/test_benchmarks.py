@@ -41,6 +41,31 @@ def test_pieces_come_back_in_their_order_whoever_did_them(workers, monkeypatch):
     assert (os.getpid() in processes) is (workers == 1)
 
 
+@pytest.fixture
+def sbc(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module("sbc")
+
+
+def ranked(sbc, wide: float, shift: float = 0.0) -> np.ndarray:
+    """Return ranks (200 runs, 10) of standard normal truths among draws of another law."""
+    rng = np.random.default_rng(9)
+    truth, found = rng.standard_normal((200, 10)), []
+    for run, one in enumerate(truth):
+        # The centre of a posterior that is right strays from the truth as its draws do.
+        centre = one + rng.standard_normal(10) + shift
+        draws = centre + wide * rng.standard_normal((400, 10))
+        found.append(sbc.rank(draws, one, run))
+    return np.array(found)
+
+
+def test_ranks_of_a_right_posterior_stay_in_their_band_and_others_leave_it(sbc):
+    assert (sbc.beyond(ranked(sbc, 1.0)) == 0).sum() >= 9  # of ten at 99 %
+    assert (sbc.beyond(ranked(sbc, 0.5)) > 0.02).all()  # too narrow
+    assert (sbc.beyond(ranked(sbc, 2.0)) > 0.02).all()  # too wide
+    assert (sbc.beyond(ranked(sbc, 1.0, shift=0.7)) > 0.02).all()
+
+
 @pytest.mark.slow
 def test_calibration_by_simulation_ranks_functions_and_stars():
     told = printed("sbc_fit.py", "--runs", "2", "--methods", "SVI", "--calibrated", "no")

@@ -13,12 +13,10 @@ COUNT = 2000
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
-def test_a_star_that_the_base_has_too_gets_an_error_of_the_right_size(seed):
-    common = bt.simulate(1500, 0, seed=100 + seed).pairs
-    # What the model makes of the base's errors, which are right, differs from seed to seed.
-    model = bt.fit(common, method=bt.SVI(), seed=seed, calibrate=False, progress=False)
-    both = bt.simulate(COUNT, 0, seed=200 + seed)
+def test_a_star_that_the_base_has_too_gets_an_error_of_the_right_size():
+    common = bt.simulate(1500, 0, seed=101).pairs
+    model = bt.fit(common, method=bt.SVI(), seed=1, calibrate=False, progress=False)
+    both = bt.simulate(COUNT, 0, seed=201)
     spec, pairs = both.spec, both.pairs
     columns = tuple(
         bt.Input(o.name, o.column, o.error, o.unit) for o in spec.outputs if not o.extrinsic
