@@ -41,6 +41,11 @@ def test_pieces_come_back_in_their_order_whoever_did_them(workers, monkeypatch):
     assert (os.getpid() in processes) is (workers == 1)
 
 
+def test_without_an_accelerator_nothing_is_measured(monkeypatch):
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    assert printed("gpu.py") == "JAX finds no accelerator on this machine: nothing was measured\n"
+
+
 @pytest.fixture
 def sbc(monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARKS)

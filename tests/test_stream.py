@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import itertools
 import json
@@ -152,7 +153,7 @@ def test_an_interrupted_run_is_not_begun_anew_by_mistake(
     assert found.stars == 350
 
 
-@pytest.mark.parametrize("what", ["seed", "draws", "input", "model"])
+@pytest.mark.parametrize("what", ["seed", "draws", "input", "model", "spec", "batch", "version"])
 def test_another_job_is_not_gone_on_with(
     posterior, catalogue, path, small_parts, tmp_path, monkeypatch, what
 ):
@@ -166,6 +167,13 @@ def test_another_job_is_not_gone_on_with(
     elif what == "input":
         source = str(tmp_path / "other.parquet")
         write_table(catalogue[:349], source)
+    elif what == "batch":
+        settings = settings | {"chunk_size": 99}
+    elif what == "version":
+        monkeypatch.setattr(written, "version", lambda _: "0.0.1")
+    elif what == "spec":  # one of another name, in the same model
+        monkeypatch.setattr(bt.Posterior, "digest", posterior.digest)
+        model = dataclasses.replace(posterior, spec=dataclasses.replace(posterior.spec, name="x"))
     else:
         model = bt.Posterior(**{**vars(posterior), "record": {"another": "model"}})
     with pytest.raises(bt.CatalogueError, match=f"begun with another {what} "):
