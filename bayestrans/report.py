@@ -11,7 +11,7 @@ import numpy as np
 
 from .answers import FLAGS
 from .catalogue import Source, pairs_of
-from .diagnose import Diagnosis, diagnose
+from .diagnose import diagnose
 from .evaluate import TrainingStarsWarning, evaluate
 from .files import write_text
 from .importance import few_players, importance
@@ -82,8 +82,7 @@ def report(
         warnings.simplefilter("ignore", TrainingStarsWarning)  # a verdict says it
         evaluation = None if pairs is None else evaluate(posterior, pairs)
     rests_on = importance(posterior, pairs, progress=False) if few_players(posterior) else None
-    found = _diagnosed(posterior, pairs)
-    material = Material(posterior, found, pairs, evaluation, translated, rests_on)
+    material = Material(posterior, diagnose(posterior), pairs, evaluation, translated, rests_on)
     text = page(
         f"{posterior.spec.name}: translation report",
         _facts(posterior),
@@ -93,16 +92,6 @@ def report(
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text)
     return path
-
-
-def _diagnosed(posterior: Posterior, pairs: Pairs | None) -> Diagnosis:
-    """Return the diagnosis, with the held-out stars if none of them was in the fit."""
-    if pairs is not None:
-        try:
-            return diagnose(posterior, held_out=pairs)
-        except ValueError:  # the scores are of them all the same, and a verdict says what they are
-            pass
-    return diagnose(posterior)
 
 
 def check_report(out: str | os.PathLike[str], *, overwrite: bool) -> Path:
