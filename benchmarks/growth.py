@@ -196,8 +196,11 @@ def draw(found: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
                 axis.set_ylabel(label, fontsize=8)
                 axis.yaxis.set_major_formatter("{x:g}")
                 axis.yaxis.set_minor_formatter(NullFormatter())
-            low, high = axis.get_ylim()
-            axis.set_ylim(10 ** np.floor(np.log10(low)), max(high, 3 * max(numbers)))
+    for kind, shown in enumerate((list(found.values())[:half], list(found.values())[half:])):
+        for row, what in enumerate(SHOWN):  # panels of a row share their axis
+            numbers = [cost[what] for costs in shown for cost in costs.values()]
+            low = 10 ** np.floor(np.log10(min(numbers)))
+            every[2 * kind + row, 0].set_ylim(low, 3 * max(numbers))
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
