@@ -8,6 +8,8 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from _cost import SPENT, add, predicting
+from _ours import PROBES, effective_draws
 from _rivals import DRAWS, Floats, Prediction
 from scipy import special, stats
 
@@ -34,9 +36,10 @@ def bde(train: bt.Pairs, test: bt.Pairs, seed: int) -> Prediction:
             each = stats.norm(location, scale).logpdf(held[:, k])
             density = special.logsumexp(each, axis=0) - np.log(len(location))
             log_density += np.where(test.seen[:, k], density - np.log(scaler.delta_scale[k]), 0.0)
-            rows = rng.integers(len(location), size=DRAWS)
-            noise = rng.standard_normal((DRAWS, len(test)))
-            draws[..., k] = location[rows] + scale[rows] * noise
+            with predicting():
+                rows = rng.integers(len(location), size=DRAWS)
+                noise = rng.standard_normal((DRAWS, len(test)))
+                draws[..., k] = location[rows] + scale[rows] * noise
             mean[:, k] = location.mean(axis=0)
     sample, centre = scaler.restore(test.x, draws), scaler.restore(test.x, mean)
     return Prediction(sample, centre, log_density=log_density)
@@ -51,4 +54,19 @@ def _fit(z: Floats, target: Floats, at: Floats, seed: int) -> tuple[Floats, Floa
         if done.returncode:
             raise RuntimeError(f"sklearn-contrib-bde failed:\n{done.stderr[-2000:]}")
         found = np.load(result)
-        return found["location"].astype(float), found["scale"].astype(float)
+        location, scale = (found[name].astype(float) for name in ("location", "scale"))
+        _note(location, int(found["chains"]), found["spent"])
+        return location, scale
+
+
+def _note(location: Floats, chains: int, spent: Floats) -> None:
+    """Add what the prediction took in its own process, and the effective draws."""
+    wall, cpu, fit_peak, peak = map(float, spent)
+    add(predict_wall=wall, predict_cpu=cpu)
+    for name, value in (("fit_MiB", fit_peak), ("predict_MiB", peak)):
+        SPENT[name] = max(SPENT.get(name, 0.0), value)
+    whole = len(location) % max(chains, 1) == 0 and chains > 1
+    some = location[:, :PROBES]
+    found = effective_draws(some.reshape(chains, -1, some.shape[1])) if whole else np.nan
+    # Outputs have chains of their own: those with the fewest say what the time was worth.
+    SPENT["effective"] = min(SPENT.get("effective", np.inf), found)

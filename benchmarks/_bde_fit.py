@@ -2,15 +2,18 @@
 
 ``PYTHON _bde_fit.py IN.npz OUT.npz``: its pins of other libraries are not ours. IN has
 ``z``, ``target``, ``at`` and ``seed``; OUT gets ``location`` and ``scale`` (draw, star)
-of the members whose chains have not run off to infinity.
+of the members whose chains have not run off to infinity, the number of those, and what the
+prediction has taken.
 """
 
 import os
 import sys
+import time
 
 MEMBERS = 8
 os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={MEMBERS}"
 
+import _cost  # noqa: E402
 import numpy as np  # noqa: E402 - the flag must stand before the import of JAX
 from bde import BdeRegressor  # noqa: E402
 from bde.loss import GaussianNLL  # noqa: E402
@@ -33,8 +36,12 @@ model = BdeRegressor(
     patience=10,
 )
 model.fit(given["z"].astype(np.float32), given["target"].astype(np.float32))
+fit_peak, begun, cpu = _cost.peak(), time.perf_counter(), time.process_time()
+_cost.forget_peak()
 raw = np.asarray(model.predict(given["at"].astype(np.float32), raw=True))
 location, scale = np.moveaxis(raw.reshape(-1, *raw.shape[2:]), -1, 0)
 scale = np.logaddexp(0, scale) + 1e-6
 whole = (np.isfinite(location) & np.isfinite(scale)).all(axis=1)
-np.savez(result, location=location[whole], scale=scale[whole])
+chains = int(whole.reshape(MEMBERS, -1).all(axis=1).sum())
+spent = (time.perf_counter() - begun, time.process_time() - cpu, fit_peak, _cost.peak())
+np.savez(result, location=location[whole], scale=scale[whole], chains=chains, spent=spent)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 
 import numpy as np
+from _cost import LATER, predicting
 from _rivals import DRAWS, Prediction
 from arviz_stats.base import array_stats
 
@@ -26,19 +26,13 @@ PROBES = 100
 
 def bayestrans(train: bt.Pairs, test: bt.Pairs, seed: int, *, method: str) -> Prediction:
     """Fit with the package's defaults but for the length of the chains."""
-    return fitted(train, test, seed, method=method)[0]
-
-
-def fitted(
-    train: bt.Pairs, test: bt.Pairs, seed: int, *, method: str
-) -> tuple[Prediction, dict[str, float]]:
-    """Return the prediction, and for chains their effective draws and seconds of CPU."""
-    begun = time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", bt.SamplingWarning)
         posterior = bt.fit(train, method=METHODS[method], seed=seed, progress=False)
-    spent = time.process_time() - begun
-    return predicted(posterior, test), {"ess": effective(posterior, test), "fit_cpu": spent}
+    with predicting():
+        found = predicted(posterior, test)
+    LATER.append(lambda: {"effective": effective(posterior, test)})
+    return found
 
 
 def predicted(posterior: bt.Posterior, test: bt.Pairs) -> Prediction:
@@ -57,5 +51,9 @@ def effective(posterior: bt.Posterior, test: bt.Pairs) -> float:
     if lead[0] < 2:
         return float("nan")
     few = test.take(np.arange(min(PROBES, len(test))))
-    values = posterior.predict(few, kind="mean").reshape(*lead, -1)
+    return effective_draws(posterior.predict(few, kind="mean").reshape(*lead, -1))
+
+
+def effective_draws(values: np.ndarray) -> float:
+    """Return the median bulk effective sample size of values (chain, draw, ...)."""
     return float(np.median(array_stats.ess(values, method="bulk", chain_axis=0, draw_axis=1)))

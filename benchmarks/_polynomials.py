@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import jax.numpy as jnp
 import numpy as np
+from _cost import predicting
 from _rivals import DRAWS, Floats, Prediction
 from sklearn.preprocessing import PolynomialFeatures
 
@@ -37,9 +38,10 @@ def polynomial(train: bt.Pairs, test: bt.Pairs, seed: int, *, degree: int) -> Pr
         density = student.log_density(*map(jnp.asarray, (residual.T, scale.T, corr)), 0.0, dof)
         unit = np.where(test.seen[:, outputs], np.log(scaler.delta_scale[outputs]), 0.0)
         log_density += np.asarray(density) - unit.sum(axis=1)
-        noise = rng.standard_normal((DRAWS, *location.shape)) @ np.linalg.cholesky(corr).T
-        noise /= np.sqrt(rng.chisquare(dof, (DRAWS, len(test), 1)) / dof)
-        draws[..., outputs], mean[:, outputs] = location + scale * noise, location
+        with predicting():
+            noise = rng.standard_normal((DRAWS, *location.shape)) @ np.linalg.cholesky(corr).T
+            noise /= np.sqrt(rng.chisquare(dof, (DRAWS, len(test), 1)) / dof)
+            draws[..., outputs], mean[:, outputs] = location + scale * noise, location
     sample, centre = scaler.restore(test.x, draws), scaler.restore(test.x, mean)
     return Prediction(sample, centre, log_density=log_density)
 

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from _cost import predicting
 from numpy.typing import NDArray
 from scipy import special, stats
 from sklearn.exceptions import ConvergenceWarning
@@ -136,14 +137,15 @@ def deep_ensemble(
         z, at = (scaler.features(p.x, p.x_err, block.inputs) for p in (train, test))
         outputs = list(block.outputs)
         weights = _train(_gaussian_loss, z, target[:, outputs], 2 * len(outputs), plan, key)
-        found = jnp.split(_predict(weights, at), 2, axis=-1)
-        location, scatter = np.asarray(found[0]), np.exp(np.asarray(_bounded(found[1])))
-        member = np.arange(draws) % plan.members
-        noise = rng.standard_normal((draws, len(test), len(outputs)))
-        # B's quoted errors are not added: the scatter is learned from residuals
-        # of measured values, and so has them in it already.
-        delta[:, :, outputs] = location[member] + scatter[member] * noise
-        mean[:, outputs] = location.mean(axis=0)
+        with predicting():
+            found = jnp.split(_predict(weights, at), 2, axis=-1)
+            location, scatter = np.asarray(found[0]), np.exp(np.asarray(_bounded(found[1])))
+            member = np.arange(draws) % plan.members
+            noise = rng.standard_normal((draws, len(test), len(outputs)))
+            # B's quoted errors are not added: the scatter is learned from residuals
+            # of measured values, and so has them in it already.
+            delta[:, :, outputs] = location[member] + scatter[member] * noise
+            mean[:, outputs] = location.mean(axis=0)
         # Outputs that share a network are independent in each member, not in the mixture.
         each = stats.norm(location, scatter).logpdf(held[:, outputs])
         together = np.where(seen[:, outputs], each - np.log(scaler.delta_scale[outputs]), 0.0)
@@ -180,9 +182,11 @@ def gaussian_process(
             model = _learn_kernel(z[few], target[few, k])
             model = GaussianProcessRegressor(model.kernel_, optimizer=None, normalize_y=True)
             model.fit(z[many], target[many, k])
-            mean[:, k], sd[:, k] = model.predict(at, return_std=True)
-    mean, sd = scaler.restore(test.x, mean), scaler.delta_scale * sd
-    sample = mean + sd * rng.standard_normal((draws, *mean.shape))
+            with predicting():
+                mean[:, k], sd[:, k] = model.predict(at, return_std=True)
+    with predicting():
+        mean, sd = scaler.restore(test.x, mean), scaler.delta_scale * sd
+        sample = mean + sd * rng.standard_normal((draws, *mean.shape))
     return Prediction(sample, mean, log_density=normal_log_density(test, mean, sd))
 
 

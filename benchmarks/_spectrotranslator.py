@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from _cost import predicting
 from _rivals import DRAWS, Floats, Prediction, normal_log_density
 from numpy.typing import NDArray
 
@@ -80,11 +81,13 @@ def spectrotranslator(
         )
         skip, at_skip = (_corrected(v, train.spec, outputs) for v in (values, at_values))
         weights, held = _train(z, skip, goal[:, outputs], TRAININGS[training], key)
-        found = np.sort(np.asarray(_members(weights, at)) + at_skip, axis=0)[1:-1]
+        with predicting():
+            found = np.sort(np.asarray(_members(weights, at)) + at_skip, axis=0)[1:-1]
         mean[:, outputs], spread[:, outputs] = found.mean(axis=0), found.std(axis=0)
         scatter[:, outputs] = np.sqrt(np.nanmean(np.asarray(held) ** 2, axis=(0, 1)))
     mean, spread, scatter = y_centre + y_scale * mean, y_scale * spread, y_scale * scatter
-    noise = np.random.default_rng(seed).standard_normal((DRAWS, *mean.shape))
+    with predicting():
+        noise = np.random.default_rng(seed).standard_normal((DRAWS, *mean.shape))
     trusted = populated(train, test.x)
     found = {"": spread, " + scatter": np.hypot(spread, scatter)}
     return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from _cost import predicting
 from _rivals import DRAWS, Floats, Prediction, normal_log_density
 from catboost import CatBoostRegressor
 from ngboost import NGBRegressor
@@ -46,8 +47,9 @@ def _each_output(fit: Fit, train: bt.Pairs, test: bt.Pairs, seed: int) -> Predic
             seen = train.seen[:, k]
             mean[:, k], sd[:, k] = fit(z[seen], delta[seen, k], at, seed)
     mean, sd = scaler.restore(test.x, mean), scaler.delta_scale * sd
-    noise = np.random.default_rng(seed).standard_normal((DRAWS, *mean.shape))
-    return Prediction(mean + sd * noise, mean, log_density=normal_log_density(test, mean, sd))
+    with predicting():
+        sample = mean + sd * np.random.default_rng(seed).standard_normal((DRAWS, *mean.shape))
+    return Prediction(sample, mean, log_density=normal_log_density(test, mean, sd))
 
 
 def _catboost(z: Floats, target: Floats, at: Floats, seed: int) -> tuple[Floats, Floats]:
@@ -63,13 +65,14 @@ def _catboost(z: Floats, target: Floats, at: Floats, seed: int) -> tuple[Floats,
     )
     model.fit(fit_z, fit_y, eval_set=(held_z, held_y), early_stopping_rounds=PATIENCE)
     ensembles = min(10, model.tree_count_ // 4)
-    if ensembles < 2:  # too few trees were worth having
-        mean, data = model.predict(at).T
-        return mean, np.sqrt(data)
-    mean, knowledge, data = model.virtual_ensembles_predict(
-        at, prediction_type="TotalUncertainty", virtual_ensembles_count=ensembles
-    ).T
-    return mean, np.sqrt(knowledge + data)
+    with predicting():
+        if ensembles < 2:  # too few trees were worth having
+            mean, data = model.predict(at).T
+            return mean, np.sqrt(data)
+        mean, knowledge, data = model.virtual_ensembles_predict(
+            at, prediction_type="TotalUncertainty", virtual_ensembles_count=ensembles
+        ).T
+        return mean, np.sqrt(knowledge + data)
 
 
 def _ngboost(z: Floats, target: Floats, at: Floats, seed: int) -> tuple[Floats, Floats]:
@@ -78,5 +81,6 @@ def _ngboost(z: Floats, target: Floats, at: Floats, seed: int) -> tuple[Floats, 
     )
     model = NGBRegressor(n_estimators=TREES, random_state=seed, verbose=False)
     model.fit(fit_z, fit_y, X_val=held_z, Y_val=held_y, early_stopping_rounds=PATIENCE)
-    found = model.pred_dist(at, max_iter=model.best_val_loss_itr)
+    with predicting():
+        found = model.pred_dist(at, max_iter=model.best_val_loss_itr)
     return found.loc, found.scale

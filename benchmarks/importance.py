@@ -1,6 +1,7 @@
 """What importances cost and how exact they are, beside the fit and beside point values.
 
-``python benchmarks/importance.py [--budget 60]`` fits a model as the demo does and prints
+``python benchmarks/importance.py [--budget 60] [--stars 3000]`` fits a model as the demo does
+to four fifths of so many stars and prints
 the time of `importance`, of the same without posterior draws (a point value for each
 effect) and of a sensitivity by finite differences, all in one run on one machine; then
 the Monte-Carlo error for more and more stars, how much the effects depend on the density that
@@ -37,9 +38,9 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
     return work(), time.perf_counter() - begun, time.process_time() - busy
 
 
-def fitted(budget: float) -> bt.Posterior:
+def fitted(budget: float, stars: int) -> bt.Posterior:
     """Return the demo's model, but for the calibration, which plays no part here."""
-    train, _ = bt.simulate(3000, 1, seed=1).pairs.split(0.2, seed=1)
+    train, _ = bt.simulate(stars, 1, seed=1).pairs.split(0.2, seed=1)
     method = bt.MCLMC(time_budget=budget)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", bt.SamplingWarning)
@@ -126,9 +127,10 @@ def main() -> None:
     """Print times, errors and what depends on the density."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--budget", type=float, default=60.0, help="seconds for each network")
+    parser.add_argument("--stars", type=int, default=3000, help="common stars")
     options = parser.parse_args()
     print(f"{os.cpu_count()} cores, {platform.machine()}, jax {jax.__version__}")
-    posterior, fit, busy = timed(lambda: fitted(options.budget))
+    posterior, fit, busy = timed(lambda: fitted(options.budget, options.stars))
     print(f"{'fit':44s}{fit:8.1f} s ({busy:.1f} s of processors)")
     works: dict[str, Callable[[], Any]] = {
         "importance, 100 draws": lambda: bt.importance(posterior, progress=False),

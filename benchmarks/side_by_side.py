@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import re
-import resource
 import subprocess
 import sys
 import time
@@ -114,6 +113,7 @@ def file_of(keep: Path, pair: str, method: str) -> Path:
 
 def work(pair: str, method: str, folder: Path, path: Path) -> None:
     """Run one method on all splits of a pair and write the scores of each star."""
+    import _cost
     from _completed import completed
     from _scores import score
 
@@ -125,40 +125,27 @@ def work(pair: str, method: str, folder: Path, path: Path) -> None:
     for seed, split in enumerate(splits(pair, pairs)):
         seen = split.train, split.test
         whole = completed(*seen)
-        begun, cpu = time.perf_counter(), cpu_seconds()
+        _cost.begin()
+        begun, cpu = time.perf_counter(), _cost.cpu_seconds()
         answer = run(*(seen if method.startswith("bayestrans") else whole), seed)
-        costs.append(
-            {
-                "split": split.name,
-                "region": split.region,
-                "train": len(split.train),
-                "wall": time.perf_counter() - begun,
-                "cpu": cpu_seconds() - cpu,
-            }
-        )
+        spent = {"wall": time.perf_counter() - begun, "cpu": _cost.cpu_seconds() - cpu}
+        about = {"split": split.name, "region": split.region, "train": len(split.train)}
+        costs.append(about | spent | _cost.told())
         if not isinstance(answer, dict):
             answer = {"": answer}
         for label, prediction in answer.items():
             scores = score(prediction, *seen, whole)
             found.setdefault(method + label, []).append(scores)
-    peak = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text(encoding="ascii"))
     arrays = {
         f"{label}|{number}|{field}": values
         for label, parts in found.items()
         for number, scores in enumerate(parts)
         for field, values in scores._asdict().items()
     }
-    notes = {"costs": costs, "peak_MiB": int(peak[1]) / 1024 if peak else None}
     half = path.with_suffix(".part")
     with half.open("wb") as stream:
-        np.savez_compressed(stream, notes=json.dumps(notes), **arrays)
+        np.savez_compressed(stream, notes=json.dumps({"costs": costs}), **arrays)
     half.replace(path)
-
-
-def cpu_seconds() -> float:
-    """Return what this process and the children that it has waited for have used."""
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def wanted(pair: str, method: str, pairs: bt.Pairs) -> bool:

@@ -33,12 +33,17 @@ from _survey_pairs import simulated
 
 import bayestrans as bt
 from bayestrans.answers import Answers
+from bayestrans.model import location_and_scale
 from bayestrans.moments import moments
 from bayestrans.summary import chosen
 
 #: Layers of one network of the reference: a residual block of two at each width.
 WIDTHS = (64, 128, 256, 512, 256, 128, 64)
 MEMBERS = 10
+
+#: Draws of the plain loop.
+LOOP = 64
+
 PEAK = (
     # Not getrusage: its peak counts that of the process which started this one.
     "import re, sys; from pathlib import Path; from bayestrans.cli import main;"
@@ -112,6 +117,34 @@ def floors(draws: int, features: int, outputs: int, group: int = 1024) -> tuple[
         return jax.lax.fori_loop(0, 2 * draws, lambda _, s: jnp.tanh(s) * 1.1, state)
 
     return parallel(products, (z, state, *layers), group), parallel(activations, (state,), group)
+
+
+def plain_loop(posterior: bt.Posterior, group: int = 512) -> float:
+    """Return stars per second of mean and covariance alone of `LOOP` draws, nothing read.
+
+    The least that a predictive asks for, and a measure of the machine: what the package does
+    to a star beside it (quantiles, support, flags, files) can be seen from the ratio.
+    """
+    network = Answers(posterior).networks[0]
+    spaced = np.arange(LOOP) * posterior.n_draws // LOOP
+    draws = {n: v.reshape(-1, *v.shape[2:]) for n, v in network.block.draws.items()}
+    part = chosen(draws, spaced, network.shape)
+    features = posterior.gaps.n_features(network.block.block.inputs)
+    z = jnp.asarray(np.random.default_rng(0).normal(size=(features, group)), jnp.float32)
+    outputs = network.shape.n_outputs
+
+    def program(z: jax.Array, draws: dict, variance: jax.Array) -> tuple[jax.Array, ...]:
+        def one(total: tuple, draw: tuple) -> tuple:
+            location, scale = location_and_scale(draw[0], z, network.scatter, network.shape)
+            noise = draw[1][..., None] * scale[:, None] * scale
+            return (total[0] + location, total[1] + location[:, None] * location + noise), None
+
+        zero = jnp.zeros((outputs, group)), jnp.zeros((outputs, outputs, group))
+        (first, second), _ = jax.lax.scan(one, zero, (draws, variance))
+        mean = first / LOOP
+        return mean, second / LOOP - mean[:, None] * mean
+
+    return parallel(program, (z, dict(part.draws), part.variance), group)
 
 
 def reference(features: int, outputs: int, batch: int) -> float:
@@ -252,6 +285,9 @@ def main() -> None:
         print(f"floor: products         {products:12,.0f} stars/s")
         print(f"floor: activations      {activations:12,.0f} stars/s")
         print(f"floor over ours         {floor / ours:12.2f}")
+        loop = plain_loop(posterior)
+        print(f"mean and covariance of {LOOP} draws alone {loop:,.0f} stars/s, ", end="")
+        print(f"over ours {loop / ours:.2f}")
         for batch in (32, 256, 1024, 4096):
             theirs = reference(features, outputs, batch)
             ratio = f"ours over it {ours / theirs:.0f}"

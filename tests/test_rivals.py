@@ -31,6 +31,7 @@ def load(name: str) -> ModuleType:
     return module
 
 
+load("_cost")
 rivals = load("_rivals")
 recipe = load("_spectrotranslator")
 load("_scores")

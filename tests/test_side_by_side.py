@@ -198,9 +198,11 @@ def test_tables_mark_ties_and_what_is_better(truth, tmp_path):
             for i, part in enumerate(parts)
             for field, values in part._asdict().items()
         }
-        costs = [{"cpu": 2.0, "wall": 1.0, "region": False}, {"cpu": 9, "wall": 9, "region": True}]
-        notes = json.dumps({"costs": costs, "peak_MiB": 100.0})
-        np.savez(files[method], notes=notes, **arrays)
+        slow = 4.0 if method == "bad" else 2.0
+        spent = {"cpu": slow + 1.0, "wall": slow + 0.5, "predict_cpu": 1.0, "predict_wall": 0.5}
+        spent |= {"fit_MiB": 100.0, "predict_MiB": 40.0, "effective": 500.0}
+        costs = [{**spent, "region": False}, {**dict.fromkeys(spent, 9.0), "region": True}]
+        np.savez(files[method], notes=json.dumps({"costs": costs}), **arrays)
     results = {"pair": _tables.collect(files, ("teff", "logg"), "ours")}
     kept = json.dumps(_tables.plain(results), allow_nan=False)
     against = results["pair"]["groups"]["random"]["bad"]["against_ours"]
@@ -213,8 +215,41 @@ def test_tables_mark_ties_and_what_is_better(truth, tmp_path):
     assert "≈" in next(line for line in text.splitlines() if line.startswith("| near"))
     turned = _tables.page({"pair": _tables.collect(files, ("teff", "logg"), "bad")}, "bad")
     assert "✗" in next(line for line in turned.splitlines() if line.startswith("| ours"))
-    assert "| ours | 1.00 | 100 |" in text
+    assert "| ours | 1.5 | 1 | 1 | 0.5 | 0.25 | 100 | 40 | 1 |" in text
+    assert "| bad | 2.5 | 2 | 2 | 0.5 | 0.25 | 100 | 40 | 0.5 |" in text
     assert _tables.page(_tables.with_nan(json.loads(kept)), "ours") == text
+
+
+def test_costs_of_earlier_runs_are_those_of_the_whole():
+    import _tables
+
+    costs = {"ours": {"cpu": 2.0, "wall": 1.0, "peak_MiB": 100.0}, "bad": {"cpu": 5.0}}
+    lines = _tables._costs(costs, "ours")
+    assert lines[2] == "| ours | 1 | - | - | - | - | 100 | - | - |"
+    assert lines[3].startswith("| bad | 2.5 | -")
+
+
+def test_what_a_prediction_takes_is_not_the_fits():
+    import _cost
+
+    _cost.begin()
+    kept = np.ones(20_000_000)  # 150 MiB
+    begun = _cost.cpu_seconds()
+    del kept
+    with _cost.predicting():
+        while _cost.cpu_seconds() - begun < 0.3:
+            np.sort(np.arange(1000.0))
+    with _cost.predicting():
+        pass
+    _cost.LATER.append(lambda: {"effective": 7.0})
+    told = _cost.told()
+    assert 0.2 < told["predict_cpu"] < 0.6
+    assert told["effective"] == 7.0
+    assert "effective" not in _cost.SPENT
+    if np.isfinite(told["fit_MiB"]):  # Linux
+        assert told["predict_MiB"] < told["fit_MiB"] - 100
+    _cost.begin()
+    assert _cost.told()["predict_cpu"] == 0.0
 
 
 def test_the_tables_in_the_docs_are_those_of_the_numbers_beside_them():
