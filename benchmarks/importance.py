@@ -1,9 +1,9 @@
 """What importances cost and how exact they are, beside the fit and beside point values.
 
-``python benchmarks/importance.py [--budget 60] [--stars 3000]`` fits a model as the demo does
-to four fifths of so many stars and prints
-the time of `importance`, of the same without posterior draws (a point value for each
-effect) and of a sensitivity by finite differences, all in one run on one machine; then
+``python benchmarks/importance.py [--budget 60] [--stars 3000]`` fits a model as the demo does,
+to four fifths of so many stars, and prints the time of `importance`, of the same without
+posterior draws (a point value for each effect) and of a sensitivity by finite differences, all
+in one run on one machine; then
 the Monte-Carlo error for more and more stars, how much the effects depend on the density that
 stars are drawn from, and how they compare with those of the truth: what many more stars say of
 the mean correction, by boosted trees, over the finest of these densities.
@@ -12,6 +12,7 @@ the mean correction, by boosted trees, over the finest of these densities.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import platform
 import time
@@ -115,12 +116,27 @@ def by_truth(posterior: bt.Posterior, population: Population) -> None:
     inside = (true_share >= low) & (true_share <= high)
     told = f"{inside.sum()} of {inside.size}"
     print(f"truth by {TRUTH_STARS} stars, and the fit; {told} of the 95 % intervals hold the truth")
+    samples = true.shapley / true.variance[:, None]  # (sample, player, output)
     for k, output in enumerate(posterior.spec.output_names[o] for o in outputs):
-        same = np.argsort(-true_share[:, k]).tolist() == np.argsort(-mean[:, k]).tolist()
-        print(f"{output}: ranks are {'the same' if same else 'not all the same'}")
+        print(f"{output}: {same_order(samples[..., k], mean[:, k], names)}")
         for place in np.argsort(-true_share[:, k]):
             numbers = 100 * np.array([f[place, k] for f in (true_share, mean, low, high)])
             print("  {:8s}{:6.1f}%{:8.1f}% ({:.1f} to {:.1f})".format(names[place], *numbers))
+
+
+def same_order(truth: np.ndarray, found: np.ndarray, names: list[str]) -> str:
+    """Say whether shares come in the order of the true ones (sample, player), and which do not."""
+    swapped, tied = [], []
+    for i, j in itertools.combinations(range(len(names)), 2):
+        apart = truth[:, i] - truth[:, j]
+        if apart.mean() * (found[i] - found[j]) > 0:
+            continue
+        error = apart.std(ddof=1) / np.sqrt(len(apart))
+        (swapped if abs(apart.mean()) > 2 * error else tied).append(f"{names[i]} and {names[j]}")
+    told = f"ranks are not all the same: {', '.join(swapped)}" if swapped else "ranks are the same"
+    if tied:
+        told += f"; tied by the Monte-Carlo error of the truth: {', '.join(tied)}"
+    return told
 
 
 def main() -> None:

@@ -91,3 +91,17 @@ def test_calibration_by_simulation_of_a_sampler_keeps_its_ranks(tmp_path):
         assert list(kept) == ["SVI"]
         assert len(kept["SVI"]) == 2
         assert ((kept["SVI"] >= 0) & (kept["SVI"] <= 1)).all()
+
+
+def test_an_order_is_that_of_the_truth_but_for_what_its_samples_do_not_tell_apart(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    same_order = importlib.import_module("importance").same_order
+    noise = 0.01 * np.random.default_rng(0).standard_normal((8, 3))
+    noise -= noise.mean(axis=0)
+    truth, names = np.array([0.6, 0.301, 0.3]) + noise, ["x", "y", "z"]
+    assert same_order(truth, np.array([0.5, 0.4, 0.1]), names) == "ranks are the same"
+    told = same_order(truth, np.array([0.5, 0.1, 0.4]), names)
+    assert told.endswith("tied by the Monte-Carlo error of the truth: y and z")
+    assert told.startswith("ranks are the same")
+    told = same_order(truth, np.array([0.2, 0.4, 0.1]), names)
+    assert told == "ranks are not all the same: x and y"
