@@ -33,6 +33,11 @@ EVERYWHERE = float(np.finfo(np.float64).max)
 PRIOR = 0.1
 #: Rates of the exponential priors of growth and fade.
 RATES = np.array([1.0, 1.0])
+#: What is said of a model whose fit left the calibration out.
+UNCALIBRATED = (
+    "not calibrated where stars are few: errors there are not to be believed, and the classes "
+    "begin at default scores, so that other stars are sparse or outside than after a calibration"
+)
 
 
 class HeldOut(NamedTuple):
@@ -156,7 +161,7 @@ def describe(report: dict[str, Any], thresholds: Floats) -> str:
     head = "".join(f"{f'in {100 * float(name):.0f}%':>8s}" for name in levels)
     lines = [
         f"sparse from a support of {thresholds[0]:.2f}, outside from {thresholds[1]:.2f}",
-        f"{'stars held out':16s}{'n':>7s}{'':>9s}{'NLL':>8s}{head}",
+        f"{'stars held out':16s}{'values':>7s}{'':>9s}{'NLL':>8s}{head}",
     ]
     for name, found in report.items():
         for which in ("before", "after") if found["n"] else ():

@@ -125,7 +125,7 @@ def read_pairs(source: Source, spec: Spec | str | os.PathLike[str]) -> Pairs:
         pairs = Pairs(spec, x[rows], x_err[rows], y[rows], y_err[rows], ids[rows], assumed)
         _say_dropped(source, len(rows) - len(pairs), len(rows))
     _say_assumed(source, assumed)
-    say_odd(source, odd_x + odd_y, len(table))
+    say_odd(source, odd_x + odd_y, len(table), spec)
     return pairs
 
 
@@ -144,7 +144,11 @@ def _believed(
 
 
 def say_odd(
-    source: Source, found: Iterable[Odd], rows: int, where: str = "at the top of the spec"
+    source: Source,
+    found: Iterable[Odd],
+    rows: int,
+    spec: Spec,
+    where: str = "at the top of the spec",
 ) -> None:
     """Say which values were taken as missing although nobody said that they are."""
     counts: Counter[tuple[str, str]] = Counter()
@@ -153,6 +157,7 @@ def say_odd(
     if counts:
         each = [f"{c}: {n} of {rows} values are {what}" for (c, what), n in counts.items()]
         numbers = {what for _, what in counts if _is_number(what)}
+        numbers |= {f"{value:g}" for value in spec.sentinels or ()}
         named = ", ".join(sorted(numbers, key=float)) or "..."
         _say(
             f"{_name_of(source)}: {'; '.join(each)}: they look like 'no value' and are taken as "
@@ -199,7 +204,7 @@ def _say_dropped(source: Source, count: int, total: int) -> None:
 def read_inputs(source: Source, spec: Spec, usual: Scaler | None = None) -> Inputs:
     """Read the inputs of a catalogue that is to be translated.
 
-    Where the spec says nothing of sentinels, numbers like -9999 that are far beyond the
+    Unless the spec says that there are no sentinels, numbers like -9999 that are far beyond the
     training stars, whose ``usual`` values are given, become NaN, and so does what no star can be.
 
     A fault of a row becomes NaN and keeps the row; a fault of the whole table
@@ -208,7 +213,7 @@ def read_inputs(source: Source, spec: Spec, usual: Scaler | None = None) -> Inpu
     with named(source):
         inputs = _inputs(read_table(source), spec, usual)
     _say_assumed(source, inputs.assumed)
-    say_odd(source, inputs.odd, len(inputs.x))
+    say_odd(source, inputs.odd, len(inputs.x), spec)
     return inputs
 
 
@@ -233,7 +238,7 @@ def input_batches(
         odd.extend(inputs.odd)
         stars += len(inputs.x)
         yield inputs
-    say_odd(source, odd, stars)
+    say_odd(source, odd, stars, spec)
 
 
 def needed(spec: Spec) -> Callable[[str], bool]:

@@ -176,7 +176,8 @@ def _add_surveys(commands: argparse._SubParsersAction) -> None:
     one.add_argument("--out", required=True, help=".parquet, .fits, .ecsv, .vot or .csv")
     one.add_argument("--overwrite", action="store_true", help="replace an existing output")
 
-    _add_pair(_command(commands, "pair", "find the common stars of two surveys with presets"))
+    about = "find the common stars of two surveys, by presets or files that describe them"
+    _add_pair(_command(commands, "pair", about))
 
     one = _command(commands, "fetch", "download a survey's catalogue from VizieR")
     one.add_argument("name", help="preset, such as galah-dr3")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from .calibration import UNCALIBRATED
 from .catalogue import check_writable, write_table
 from .files import refuse_inputs
 from .hats import workers
@@ -34,6 +35,8 @@ def run_translate(options: argparse.Namespace) -> int:
             chunk_size=options.chunk_size,
         )
     print(f"wrote {found.stars} stars to {found.path}")
+    if "held_out_regions" not in posterior.record:
+        print(UNCALIBRATED)
     for name, count in found.classes.items():
         print(f"  {name:8s}{count:10d}  ({100 * count / max(1, found.stars):.1f} %)")
     for bit, text in ((1, "with an input missing, wider"), (16, "without any input, no answer")):

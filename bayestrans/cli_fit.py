@@ -8,8 +8,9 @@ from collections.abc import Callable
 import numpy as np
 from astropy.table import Table
 
-from .calibration import describe
+from .calibration import UNCALIBRATED, describe
 from .catalogue import check_writable, read_pairs, read_table, write_table
+from .columns import matches
 from .demo import demo
 from .diagnose import diagnose
 from .evaluate import evaluate
@@ -21,7 +22,7 @@ from .model import Noise
 from .network import Network
 from .pairs import Pairs
 from .sample import NUTS, SVI, Ensemble, Method
-from .spec import Spec
+from .spec import Input, Output, Spec
 from .store import check_target
 
 METHODS: dict[str, Callable[..., Method]] = {
@@ -42,9 +43,12 @@ def run_fit(options: argparse.Namespace) -> int:
     test = None
     if options.hold_out:
         pairs, test = pairs.split(options.hold_out, seed=options.seed)
+    method = _method(options)
+    if not options.quiet:
+        print(_announced(spec, method, calibrate=options.calibrate), flush=True)
     posterior = fit(
         pairs,
-        method=_method(options),
+        method=method,
         network=Network(tuple(options.hidden), options.activation),
         noise=Noise(error_factor=options.error_factor.replace("-", " ")),
         calibrate=options.calibrate,
@@ -58,11 +62,14 @@ def run_fit(options: argparse.Namespace) -> int:
     report = posterior.record.get("held_out_regions")
     if report:
         print(f"\nRegions held out in turn: {describe(report, posterior.neighbours.thresholds)}")
+    else:
+        print(f"\n{UNCALIBRATED}")
     if test is not None:
         print(f"\n{len(test)} held-out stars:\n{evaluate(posterior, test)}")
     print(f"\nwrote {options.out}")
     if table is not None and test is not None:
         kept_out = table[np.isin(star_ids(table, spec.id), test.ids)]
+        _give_units(kept_out, spec)
         write_table(kept_out, options.held_out, overwrite=options.overwrite)
         print(f"wrote {len(kept_out)} rows of held-out stars to {options.held_out}")
     return int(options.strict and bool(diagnosis.warnings))
@@ -79,6 +86,29 @@ def _table_to_split(options: argparse.Namespace) -> Table | None:
     vectors = any(column.ndim > 1 for column in table.itercols())
     check_writable(options.held_out, overwrite=options.overwrite, vectors=vectors)
     return table
+
+
+def _give_units(table: Table, spec: Spec) -> None:
+    """Write down the units that were taken: whoever reads the stars again is not told once more."""
+    items: tuple[Input | Output, ...] = (*spec.inputs, *spec.outputs)
+    for item in items:
+        unit = item.unit
+        for name in (item.column, item.error):  # an error is in the unit of its value
+            found = [] if name is None else matches(table, name)
+            if unit and len(found) == 1:
+                table[found[0]].unit = unit = table[found[0]].unit or unit
+
+
+def _announced(spec: Spec, method: Method, *, calibrate: bool) -> str:
+    """Say what is about to be done, which can take long."""
+    networks = [", ".join(spec.output_names[k] for k in block.outputs) for block in spec.blocks]
+    some = f"{len(networks)} networks, one after the other" if len(networks) > 1 else "one network"
+    told = f"learning {some} ({'; '.join(networks)})"
+    if isinstance(method, MCLMC) and method.steps is None:
+        told += f", each until its chains agree, for {method.time_budget:g} s at most"
+    if calibrate and method.refit() is not None:
+        told += "; then some twenty short refits of each for the calibration"
+    return told
 
 
 def _plan_of(pairs: Pairs) -> str:

@@ -80,7 +80,9 @@ def find(table: Table, name: str, *, values: bool = True) -> Any:
         raise CatalogueError(f"there is no column {name!r}; {hint}; {remedy}")
     if len(found) > 1:
         both = " and ".join(found)
-        raise CatalogueError(f"{name}: ambiguous, the table has {both}; rename or remove one")
+        raise CatalogueError(
+            f"{name}: ambiguous, the table has {both}; rename or remove one, of common stars B's"
+        )
     column = table[found[0]]
     if column.ndim == 1 and index is None:
         return column

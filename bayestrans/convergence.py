@@ -233,11 +233,16 @@ def _frozen_faults(found: BlockDiagnosis, n_chains: int) -> Iterator[Fault]:
 def _step_faults(found: BlockDiagnosis, draws: int) -> Iterator[Fault]:
     energy = found.tuning.get("energy_variance")
     if isinstance(energy, float) and not energy <= ENERGY_LIMIT:
+        serious = not energy <= ENERGY_TOO_MUCH
+        biased = (
+            "biased" if serious else f"slightly biased, which matters from {ENERGY_TOO_MUCH} on"
+        )
         text = (
             f"the energy error varies by {energy:.2g} per dimension (limit {ENERGY_LIMIT}): the "
-            "step is too long and the draws biased; lower energy_variance"
+            f"step is too long and the draws {biased}; lower energy_variance, an option of MCLMC "
+            "in Python"
         )
-        yield Fault("step", not energy <= ENERGY_TOO_MUCH, text)
+        yield Fault("step", serious, text)
     diverging = found.tuning.get("divergences")
     if diverging:
         text = f"{diverging} transitions diverged: raise target_accept and fit again"
@@ -260,8 +265,9 @@ def _mixing_faults(found: BlockDiagnosis, layers: int) -> Iterator[Fault]:
         text = (
             f"R-hat of {of} is {worst:.2f} at the 90th percentile (limit {RHAT_LIMIT}): the "
             f"chains disagree; {where}which is {100 * share:.2g} % of the predictive variance at "
-            f"one star in ten (limit {100 * MODES_LIMIT:.0f} %): run longer (max_steps, "
-            "time_budget)" + (", or use one hidden layer" if layers > 1 else "")
+            f"one star in ten (limit {100 * MODES_LIMIT:.0f} %): run longer (time_budget, "
+            "max_steps; --time-budget, --steps)"
+            + (", or use one hidden layer (--hidden 32)" if layers > 1 else "")
         )
         yield Fault("modes" if stuck else "mixing", not share <= MODES_TOO_MUCH, text)
     fewest = min(found.ess_bulk["90"], found.ess_tail["90"])

@@ -27,13 +27,16 @@ from .posterior import BlockDraws, Posterior
 from .programs import compiled
 from .sample import Method, SamplingWarning
 from .scale import Scaler
-from .spec import Block
+from .spec import Block, Input, Output, Spec
 from .target import build_target, scaled_data
 
 log = logging.getLogger("bayestrans")
 
 #: Convergence is judged at this many training stars.
 PROBES = 200
+
+#: What a velocity along the line of sight is called, which no other quantity depends on.
+VELOCITIES = ("rv", "vrad", "v_rad", "vlos", "v_los", "vhelio", "v_helio", "radial_velocity")
 
 #: Fewer stars than this for each feature of a network, and not even its linear part is known.
 STARS_PER_FEATURE = 5
@@ -100,6 +103,7 @@ def fit(
             f"noise.scatter has {len(noise.scatter)} values for {len(pairs.spec.outputs)} outputs"
         )
     _check_count(pairs)
+    _say_velocities(pairs.spec)
     scaler = Scaler.learn(pairs)
     gaps = Gaps.learn(scaler, pairs)
     begun = time.perf_counter()
@@ -189,6 +193,17 @@ def _probe_outputs(pairs: Pairs, gaps: Gaps) -> tuple[np.ndarray, np.ndarray]:
     seen, given = (gaps.seen(p.x, p.x_err, inputs) for p in (pairs, filled))
     same = (np.abs(seen - given) < 1e-9).all(axis=1)[:, None]  # False where NaN
     return np.where(same, pairs.y, np.nan), np.where(same, pairs.y_err, np.nan)
+
+
+def _say_velocities(spec: Spec) -> None:
+    """Say where a velocity shares a network with what it has nothing to do with."""
+    items: tuple[Input | Output, ...] = (*spec.inputs, *spec.outputs)
+    names = {item.name for item in items if item.name.lower() in VELOCITIES and not item.extrinsic}
+    for name in sorted(names) if len({item.name for item in items}) > 1 else ():
+        log.warning(
+            f"{name} looks like the star's velocity and shares a network with the others; write "
+            "extrinsic = true in its [input] and [output]"
+        )
 
 
 def _check_count(pairs: Pairs) -> None:

@@ -273,7 +273,9 @@ def _build_spec(
         Output(k, columns[1][k][0], errors[1][k], QUANTITIES[k][0], roles.corrects[k], k == "rv")
         for k in roles.outputs
     )
-    spec = Spec(f"{surveys[0].title} to {surveys[1].title}", inputs, outputs, key)
+    # This table has none left, but catalogues that the model will translate may.
+    sentinels = surveys[0].sentinels or None
+    spec = Spec(f"{surveys[0].title} to {surveys[1].title}", inputs, outputs, key, sentinels)
     x = np.stack([values[0][k] for k in roles.inputs], axis=1)
     y = np.stack([values[1][k] for k in roles.outputs], axis=1)
     usable = np.isfinite(x).any(axis=1) & np.isfinite(y).any(axis=1)

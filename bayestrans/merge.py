@@ -158,7 +158,7 @@ def from_base(member: Member, outputs: Sequence[Output]) -> Answered:
     )
     found = read_inputs(member.catalogue, spec)
     x, odd = without_suspects(spec, spec.inputs, found.x)
-    say_odd(member.catalogue, odd, len(x), f"in [survey.{member.name}]")
+    say_odd(member.catalogue, odd, len(x), spec, f"in [survey.{member.name}]")
     keys, nameless = _keys(member, found.identifiers)
     shape = (len(x), len(outputs))
     mean, sd = np.full(shape, np.nan), np.full(shape, np.nan)

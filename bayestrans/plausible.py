@@ -21,7 +21,7 @@ LIMITS = {u.K: (500.0, 1e6), u.km / u.s: (-3000.0, 3000.0), u.mag: (-50.0, 50.0)
 LOGARITHM = (-15.0, 15.0)
 PLAIN = (-1e15, 1e15)
 #: Names of quantities that are logarithms also where the spec gives no unit.
-LOGARITHMS = ("logg", "log_g")
+LOGARITHMS = ("logg", "log_g", "fe_h", "m_h", "mg_fe", "alpha_fe", "alpha_m")
 #: Logarithms are rarely beyond this, what they are taken of always is.
 LARGE_LOGARITHM = 10.0
 

@@ -370,7 +370,7 @@ def _catalogue(found: Translated) -> list[Part]:
 def next_steps(material: Material) -> Section:
     """Say what to do with the model."""
     steps = (
-        "Deal with the warnings above, in their order; each says what to do.",
+        "Deal with the warnings and cautions above, in their order; each says what to do.",
         "Use the stars of class dense as they are, those of class sparse with their larger "
         "errors; do not use stars outside without checking.",
         "Use p16, p50 and p84 where scatter has heavy tails: there the standard deviation says "

@@ -134,7 +134,11 @@ class Evaluation(NamedTuple):
         """Return a table for people."""
         classes = self.by_support[: len(CLASSES)]
         rows = [("model", self.overall), *self.rivals.items(), *classes]
-        return "\n".join(_table(rows, self.units))
+        return "\n".join([*_table(rows, self.units), RIVALS])
+
+
+#: What the rows beside the model's are, in the words of a table for people.
+RIVALS = "identity: A's value plus a constant; linear: Bayesian linear regression of the inputs"
 
 
 def _sheet(score: Score) -> dict[str, Any]:

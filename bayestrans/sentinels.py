@@ -71,9 +71,10 @@ def without_suspects(
 ) -> tuple[Floats, list[Odd]]:
     """Return values (N, D) of a whole table without what looks like sentinels, and what was found.
 
-    Nothing changes where the spec names sentinels, or says that there are none.
+    Whoever has named some may not know of others: nothing changes only where the spec says that
+    there are none (``sentinels = []``).
     """
-    if spec.sentinels is not None:
+    if spec.sentinels == ():
         return values, []
     values, said = values.copy(), []
     for column, item in zip(values.T, items, strict=True):
@@ -88,7 +89,7 @@ def without_beyond(spec: Spec, x: Floats, usual: Scaler | None) -> tuple[Floats,
 
     Nothing changes where `without_suspects` changes nothing.
     """
-    if usual is None or spec.sentinels is not None:
+    if usual is None or spec.sentinels == ():
         return x, []
     far = (np.abs(x - usual.x_centre) > FAR * usual.x_scale) & np.isin(np.abs(x), SENTINELS)
     x, said = x.copy(), []

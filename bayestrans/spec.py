@@ -110,9 +110,8 @@ class Spec:
         star and are never split between training and test.
     sentinels : tuple of float, optional
         Numbers that stand for "no value" in the columns of values and errors,
-        as the tables hold them. None where nothing is said of them: numbers that
-        look like it are then refused among the common stars. ``()`` takes every
-        number as measured.
+        as the tables hold them. Others that look like it are taken as missing too,
+        and said; ``()`` takes every number as measured.
     id_release : str, optional
         Of which catalogue the identifiers are, such as ``"Gaia DR3"``: between releases
         some change, and some go to other stars.

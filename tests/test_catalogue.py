@@ -107,7 +107,10 @@ def test_case_matters_only_where_it_is_ambiguous(table):
     assert read_pairs(table, SPEC).x[:, 0].tolist() == [4500, 5000, 5500]
     table["teff_a"] = table["TEFF_A"]
     message = refusal(read_pairs, table, SPEC)
-    assert message == "teff_a: ambiguous, the table has TEFF_A and teff_a; rename or remove one"
+    assert message == (
+        "teff_a: ambiguous, the table has TEFF_A and teff_a; rename or remove one, of common "
+        "stars B's"
+    )
 
 
 def test_vector_columns_need_an_index():

@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 import xarray as xr
+from astropy.table import Table
 from command_line import TINY
 
 import bayestrans as bt
@@ -116,6 +117,30 @@ def test_fit_says_what_corrects_what():
     )
 
 
+def test_fit_says_first_what_it_will_do():
+    inputs = (bt.Input("teff", "t"), bt.Input("rv", "v", extrinsic=True))
+    outputs = (bt.Output("teff", "T"), bt.Output("g", "G"), bt.Output("rv", "V", extrinsic=True))
+    spec = bt.Spec("s", inputs, outputs)
+    told = cli_fit._announced(spec, bt.MCLMC(time_budget=60.0), calibrate=True)
+    assert told == (
+        "learning 2 networks, one after the other (teff, g; rv), each until its chains agree, for "
+        "60 s at most; then some twenty short refits of each for the calibration"
+    )
+    alone = bt.Spec("s", inputs[:1], outputs[:2])
+    for method in (bt.MCLMC(steps=900), bt.NUTS(), bt.SVI()):
+        told = cli_fit._announced(alone, method, calibrate=isinstance(method, bt.NUTS))
+        assert told == "learning one network (teff, g)"
+
+
+def test_the_stars_held_out_are_given_the_units_that_were_taken():
+    inputs = (bt.Input("teff", "t", "e_t", unit="K"), bt.Input("jk", "c", "e_c", unit="mag"))
+    spec = bt.Spec("s", inputs, (bt.Output("rv", "V[0]", unit="km/s"),))
+    table = Table({"T": [5.0], "E_T": [0.1], "c": [0.7], "e_c": [0.1], "V": [[1.0, 2.0]]})
+    table["T"].unit = "kK"
+    cli_fit._give_units(table, spec)
+    assert [str(table[name].unit) for name in table.colnames] == ["kK", "kK", "mag", "mag", "None"]
+
+
 @pytest.mark.parametrize("named", [True, False])
 def test_fit_writes_the_stars_that_it_held_out(given, tmp_path, capsys, named):
     spec = given.spec if named else dataclasses.replace(given.spec, id=None)
@@ -156,7 +181,7 @@ def test_translate_writes_the_apis_table(given, model, tmp_path, capsys):
         np.testing.assert_array_equal(np.asarray(found[name]), np.asarray(direct[name]))
     assert found.meta["BTMODEL"] == bt.load(model).digest
     told = capsys.readouterr().out
-    assert told.startswith(f"wrote 30 stars to {out}\n")
+    assert told.startswith(f"wrote 30 stars to {out}\nnot calibrated where stars are few")
     outside = (direct["support_class"] == "outside").sum()
     share = f"({100 * outside / len(direct):.1f}"
     assert ["outside", str(outside), share, "%)"] in [line.split() for line in told.splitlines()]

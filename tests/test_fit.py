@@ -8,6 +8,7 @@ from tiny import NAN, SMALL, stars, temperatures, tiny_fit
 
 import bayestrans as bt
 from bayestrans.infer import _check_count as check_count
+from bayestrans.infer import _say_velocities
 from bayestrans.pairs import PairsError
 
 
@@ -70,6 +71,18 @@ def test_an_output_that_few_stars_have_is_named_before_the_fit(caplog):
         check_count(pairs)
     assert "mg_fe is known of 12 training stars only, of which 50 would be needed" in caplog.text
     assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize(("extrinsic", "told"), [(False, True), (True, False)])
+def test_a_velocity_that_shares_a_network_is_named(extrinsic, told, caplog):
+    inputs = (bt.Input("teff", "t"), bt.Input("RV", "v", unit="km/s", extrinsic=extrinsic))
+    outputs = (bt.Output("teff", "T"), bt.Output("vmic", "m", unit="km/s"))
+    rv = bt.Output("RV", "V", unit="km/s", extrinsic=extrinsic)
+    with caplog.at_level("WARNING", "bayestrans"):
+        _say_velocities(bt.Spec("s", inputs, (*outputs, rv)))
+    assert [r.message.split(";")[0] for r in caplog.records] == [
+        "RV looks like the star's velocity and shares a network with the others"
+    ] * told
 
 
 def test_a_constant_column_is_refused_before_the_fit():

@@ -68,6 +68,17 @@ def test_unannounced_sentinels_among_common_stars_are_missing_and_said(stars, ca
     assert taken.x[3, 0] == -9999
 
 
+def test_whoever_names_one_sentinel_is_told_of_others(stars, caplog):
+    stars["logg"][8] = stars["logg"][9] = -999.0
+    with caplog.at_level(logging.WARNING, "bayestrans"):
+        found = read_pairs(stars, SPEC)
+    assert np.argwhere(np.isnan(found.x)).tolist() == [[3, 0], [5, 1], [6, 1], [8, 1], [9, 1]]
+    assert "logg: 2 of 40 values are -999: they look" in caplog.text
+    assert "as sentinels = [-9999, -999]" in caplog.text
+    usual = Scaler.learn(found)
+    assert np.isnan(read_inputs(stars[8:9], SPEC, usual).x[0]).tolist() == [False, True]
+
+
 def test_unannounced_sentinels_of_a_catalogue_are_told_by_the_training_stars(stars, caplog):
     usual = Scaler.learn(read_pairs(stars, SPEC))
     stars["logg"][7], stars["logg"][8], stars["teff"][9] = 99.0, 9.9, 9999.0
