@@ -12,7 +12,7 @@ from .calibration import UNCALIBRATED, describe
 from .catalogue import check_writable, read_pairs, read_table, write_table
 from .columns import matches
 from .demo import demo
-from .diagnose import diagnose
+from .diagnose import Diagnosis, diagnose
 from .evaluate import evaluate
 from .files import refuse_inputs
 from .identifiers import star_ids
@@ -22,6 +22,7 @@ from .model import Noise
 from .network import Network
 from .pairs import Pairs
 from .sample import NUTS, SVI, Ensemble, Method
+from .scores import Evaluation
 from .spec import Input, Output, Spec
 from .store import check_target
 
@@ -65,7 +66,8 @@ def run_fit(options: argparse.Namespace) -> int:
     else:
         print(f"\n{UNCALIBRATED}")
     if test is not None:
-        print(f"\n{len(test)} held-out stars:\n{evaluate(posterior, test)}")
+        found = evaluate(posterior, test)
+        print(f"\n{len(test)} held-out stars:\n{found}\n\n{_in_short(found, diagnosis)}")
     print(f"\nwrote {options.out}")
     if table is not None and test is not None:
         kept_out = table[np.isin(star_ids(table, spec.id), test.ids)]
@@ -109,6 +111,20 @@ def _announced(spec: Spec, method: Method, *, calibrate: bool) -> str:
     if calibrate and method.refit() is not None:
         told += "; then some twenty short refits of each for the calibration"
     return told
+
+
+def _in_short(found: Evaluation, diagnosis: Diagnosis) -> str:
+    """Say in a few lines what the tables above amount to."""
+    nll = {"identity": "A's value plus a constant", "linear": "linear regression"}
+    rivals = [f"{text} {found.baselines[name].nll:.2f}" for name, text in nll.items()]
+    inside = np.mean([score.coverage["0.68"] for score in found.overall.outputs.values()])
+    count = len(diagnosis.warnings)
+    warned = f"; {count} warning{'s' * (count > 1)} above" if count else ""
+    return (
+        f"In short: NLL {found.overall.nll:.2f} ({'; '.join(rivals)}; lower is better); "
+        f"68 % intervals hold {100 * inside:.0f} % of the values; sampling: {diagnosis.verdict}"
+        f"{warned}"
+    )
 
 
 def _plan_of(pairs: Pairs) -> str:

@@ -104,6 +104,13 @@ def test_fit_judges_itself_and_scores_what_it_held_out(given, tmp_path, capsys):
     assert str(bt.diagnose(fitted)) in told
     assert f"{len(test)} held-out stars:\n{bt.evaluate(fitted, test)}" in told
     assert told.endswith(f"wrote {out}\n")
+    scores = bt.evaluate(fitted, test)
+    short = next(line for line in told.splitlines() if line.startswith("In short: "))
+    assert f"NLL {scores.overall.nll:.2f} (A's value plus a constant" in short
+    assert f"linear regression {scores.baselines['linear'].nll:.2f}; lower" in short
+    inside = np.mean([one.coverage["0.68"] for one in scores.overall.outputs.values()])
+    assert f"68 % intervals hold {100 * inside:.0f} % of the values" in short
+    assert short.endswith(f"sampling: {bt.diagnose(fitted).verdict}; 1 warning above")
 
 
 def test_fit_says_what_corrects_what():
