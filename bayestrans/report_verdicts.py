@@ -177,7 +177,9 @@ def _coverage(evaluation: Evaluation) -> Iterator[Verdict]:
         said = ", ".join(
             f"{100 * level:.0f} % intervals hold {_range(found)}" for level, found in shares.items()
         )
-        yield Verdict("good", f"errors are of the right size: {said} of held-out stars", "scores")
+        off = f"off by at most {100 * MATTERS:.0f} points, or by what chance explains"
+        text = f"errors are of the right size ({off}): {said} of held-out stars"
+        yield Verdict("good", text, "scores")
 
 
 def _range(shares: list[float]) -> str:
