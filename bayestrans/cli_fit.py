@@ -21,6 +21,7 @@ from .mclmc import MCLMC
 from .model import Noise
 from .network import Network
 from .pairs import Pairs
+from .posterior import Posterior
 from .sample import NUTS, SVI, Ensemble, Method
 from .scores import Evaluation
 from .spec import Input, Output, Spec
@@ -57,6 +58,18 @@ def run_fit(options: argparse.Namespace) -> int:
         progress=not options.quiet,
     )
     posterior.save(options.out, overwrite=options.overwrite)
+    diagnosis = _judged(posterior, pairs, test)
+    print(f"\nwrote {options.out}")
+    if table is not None and test is not None:
+        kept_out = table[np.isin(star_ids(table, spec.id), test.ids)]
+        _give_units(kept_out, spec)
+        write_table(kept_out, options.held_out, overwrite=options.overwrite)
+        print(f"wrote {len(kept_out)} rows of held-out stars to {options.held_out}")
+    return int(options.strict and bool(diagnosis.warnings))
+
+
+def _judged(posterior: Posterior, pairs: Pairs, test: Pairs | None) -> Diagnosis:
+    """Print what was learned, whether it can be believed, and how it does on held-out stars."""
     print(f"{_plan_of(pairs)}\n")  # an output that should correct an input and does not shows here
     diagnosis = diagnose(posterior)
     print(diagnosis)
@@ -68,13 +81,7 @@ def run_fit(options: argparse.Namespace) -> int:
     if test is not None:
         found = evaluate(posterior, test)
         print(f"\n{len(test)} held-out stars:\n{found}\n\n{_in_short(found, diagnosis)}")
-    print(f"\nwrote {options.out}")
-    if table is not None and test is not None:
-        kept_out = table[np.isin(star_ids(table, spec.id), test.ids)]
-        _give_units(kept_out, spec)
-        write_table(kept_out, options.held_out, overwrite=options.overwrite)
-        print(f"wrote {len(kept_out)} rows of held-out stars to {options.held_out}")
-    return int(options.strict and bool(diagnosis.warnings))
+    return diagnosis
 
 
 def _table_to_split(options: argparse.Namespace) -> Table | None:
