@@ -45,12 +45,9 @@ def run_fit(options: argparse.Namespace) -> int:
     test = None
     if options.hold_out:
         pairs, test = pairs.split(options.hold_out, seed=options.seed)
-    method = _method(options)
-    if not options.quiet:
-        print(_announced(spec, method, calibrate=options.calibrate), flush=True)
     posterior = fit(
         pairs,
-        method=method,
+        method=_method(options),
         network=Network(tuple(options.hidden), options.activation),
         noise=Noise(error_factor=options.error_factor.replace("-", " ")),
         calibrate=options.calibrate,
@@ -106,18 +103,6 @@ def _give_units(table: Table, spec: Spec) -> None:
             found = [] if name is None else matches(table, name)
             if unit and len(found) == 1:
                 table[found[0]].unit = unit = table[found[0]].unit or unit
-
-
-def _announced(spec: Spec, method: Method, *, calibrate: bool) -> str:
-    """Say what is about to be done, which can take long."""
-    networks = [", ".join(spec.output_names[k] for k in block.outputs) for block in spec.blocks]
-    some = f"{len(networks)} networks, one after the other" if len(networks) > 1 else "one network"
-    told = f"learning {some} ({'; '.join(networks)})"
-    if isinstance(method, MCLMC) and method.steps is None:
-        told += f", each until its chains agree, for {method.time_budget:g} s at most"
-    if calibrate and method.refit() is not None:
-        told += "; then some twenty short refits of each for the calibration"
-    return told
 
 
 def _in_short(found: Evaluation, diagnosis: Diagnosis) -> str:

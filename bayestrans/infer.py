@@ -25,6 +25,7 @@ from .network import Network
 from .pairs import Pairs, PairsError
 from .posterior import BlockDraws, Posterior
 from .programs import compiled
+from .progress import say
 from .sample import Method, SamplingWarning
 from .scale import Scaler
 from .spec import Block, Input, Output, Spec
@@ -106,6 +107,8 @@ def fit(
     _say_velocities(pairs.spec)
     scaler = Scaler.learn(pairs)
     gaps = Gaps.learn(scaler, pairs)
+    if progress:
+        say(_announced(pairs.spec, method, calibrate=calibrate))
     begun = time.perf_counter()
     keys = jax.random.split(jax.random.key(seed), len(pairs.spec.blocks))
     blocks = tuple(
@@ -193,6 +196,18 @@ def _probe_outputs(pairs: Pairs, gaps: Gaps) -> tuple[np.ndarray, np.ndarray]:
     seen, given = (gaps.seen(p.x, p.x_err, inputs) for p in (pairs, filled))
     same = (np.abs(seen - given) < 1e-9).all(axis=1)[:, None]  # False where NaN
     return np.where(same, pairs.y, np.nan), np.where(same, pairs.y_err, np.nan)
+
+
+def _announced(spec: Spec, method: Method, *, calibrate: bool) -> str:
+    """Say what is about to be done, which can take long."""
+    networks = [", ".join(spec.output_names[k] for k in block.outputs) for block in spec.blocks]
+    some = f"{len(networks)} networks, one after the other" if len(networks) > 1 else "one network"
+    told = f"learning {some} ({'; '.join(networks)})"
+    if isinstance(method, MCLMC) and method.steps is None:
+        told += f", each until its chains agree, for {method.time_budget:g} s at most"
+    if calibrate and method.refit() is not None:
+        told += "; then some twenty short refits of each for the calibration"
+    return told
 
 
 def _say_velocities(spec: Spec) -> None:

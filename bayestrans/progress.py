@@ -1,4 +1,4 @@
-"""The bar that every long step shows."""
+"""What long steps show: a bar, and a line of what is to come."""
 
 from __future__ import annotations
 
@@ -33,3 +33,8 @@ def progress_bar(
         mininterval=every,
         maxinterval=max(10.0, every),
     )
+
+
+def say(text: str) -> None:
+    """Say something where the bars are, and not across one."""
+    tqdm.write(text, file=sys.stderr)

@@ -124,21 +124,6 @@ def test_fit_says_what_corrects_what():
     )
 
 
-def test_fit_says_first_what_it_will_do():
-    inputs = (bt.Input("teff", "t"), bt.Input("rv", "v", extrinsic=True))
-    outputs = (bt.Output("teff", "T"), bt.Output("g", "G"), bt.Output("rv", "V", extrinsic=True))
-    spec = bt.Spec("s", inputs, outputs)
-    told = cli_fit._announced(spec, bt.MCLMC(time_budget=60.0), calibrate=True)
-    assert told == (
-        "learning 2 networks, one after the other (teff, g; rv), each until its chains agree, for "
-        "60 s at most; then some twenty short refits of each for the calibration"
-    )
-    alone = bt.Spec("s", inputs[:1], outputs[:2])
-    for method in (bt.MCLMC(steps=900), bt.NUTS(), bt.SVI()):
-        told = cli_fit._announced(alone, method, calibrate=isinstance(method, bt.NUTS))
-        assert told == "learning one network (teff, g)"
-
-
 def test_the_stars_held_out_are_given_the_units_that_were_taken():
     inputs = (bt.Input("teff", "t", "e_t", unit="K"), bt.Input("jk", "c", "e_c", unit="mag"))
     spec = bt.Spec("s", inputs, (bt.Output("rv", "V[0]", unit="km/s"),))

@@ -7,8 +7,8 @@ import pytest
 from tiny import NAN, SMALL, stars, temperatures, tiny_fit
 
 import bayestrans as bt
+from bayestrans.infer import _announced, _say_velocities
 from bayestrans.infer import _check_count as check_count
-from bayestrans.infer import _say_velocities
 from bayestrans.pairs import PairsError
 
 
@@ -71,6 +71,32 @@ def test_an_output_that_few_stars_have_is_named_before_the_fit(caplog):
         check_count(pairs)
     assert "mg_fe is known of 12 training stars only, of which 50 would be needed" in caplog.text
     assert len(caplog.records) == 1
+
+
+def test_what_is_to_come_is_said_where_the_bars_are(given, capsys):
+    method = bt.Ensemble(members=2, warm_steps=5)
+    settings = {"method": method, "network": bt.Network((2,)), "calibrate": False}
+    bt.fit(given.train, **settings)
+    told = capsys.readouterr()
+    assert not told.out
+    assert told.err.startswith("learning one network (teff)\n")
+    bt.fit(given.train, **settings, progress=False)
+    assert "learning" not in capsys.readouterr().err
+
+
+def test_fit_says_first_what_it_will_do():
+    inputs = (bt.Input("teff", "t"), bt.Input("rv", "v", extrinsic=True))
+    outputs = (bt.Output("teff", "T"), bt.Output("g", "G"), bt.Output("rv", "V", extrinsic=True))
+    spec = bt.Spec("s", inputs, outputs)
+    told = _announced(spec, bt.MCLMC(time_budget=60.0), calibrate=True)
+    assert told == (
+        "learning 2 networks, one after the other (teff, g; rv), each until its chains agree, for "
+        "60 s at most; then some twenty short refits of each for the calibration"
+    )
+    alone = bt.Spec("s", inputs[:1], outputs[:2])
+    for method in (bt.MCLMC(steps=900), bt.NUTS(), bt.SVI()):
+        told = _announced(alone, method, calibrate=isinstance(method, bt.NUTS))
+        assert told == "learning one network (teff, g)"
 
 
 @pytest.mark.parametrize(("extrinsic", "told"), [(False, True), (True, False)])
