@@ -240,6 +240,8 @@ def test_the_bar_counts_all_stars_and_those_of_before(
     assert re.search(r"translate: 100%.* 350/350 .*star", capsys.readouterr().err)
     bt.translate(posterior, catalogue[:30])
     assert re.search(r"translate: 100%.* 30/30 .*star", capsys.readouterr().err)
+    bt.translate(posterior, catalogue, chunk_size=20)  # more parts than wait at a time
+    assert re.search(r"translate: 100%.* 350/350 .*star", capsys.readouterr().err)
 
 
 def test_a_folder_that_is_a_hats_catalogue_is_left_to_its_engine(posterior, tmp_path, monkeypatch):

@@ -36,7 +36,8 @@ TESTS = {
     "calibrate": "tests/test_calibration.py tests/test_calibration_fit.py",
     "translate": "tests/test_stream.py tests/test_translate.py tests/test_translate_faults.py "
     "tests/test_bad_inputs.py -k "
-    "'interrupted or counts or failure or hats or cores or existing or not_hold or be_the_input'",
+    "'interrupted or counts or failure or hats or cores or existing or not_hold or be_the_input "
+    "or parts_can_be_given'",
 }
 
 #: What each operator becomes: its opposite, and at a limit the other side of it.
