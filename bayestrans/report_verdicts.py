@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from .attribution import Importance
+from .calibration import UNCALIBRATED
 from .diagnose import Diagnosis
 from .neighbours import CLASSES
 from .pairs import Pairs
@@ -112,11 +113,7 @@ def _training(posterior: Posterior) -> Iterator[Verdict]:
         yield Verdict("caution", text, "trained")
     regions = posterior.record.get("held_out_regions")
     if not regions:
-        text = (
-            "not calibrated where stars are few, so that errors there are too small; the classes "
-            "of support begin at default scores; fit with calibration"
-        )
-        yield Verdict("caution", text, "calibration")
+        yield Verdict("caution", f"{UNCALIBRATED}; fit with calibration", "calibration")
         return
     sparse = regions["sparse"]
     if sparse["n"] >= FEW_STARS and sparse["after"]["0.90"] < SPARSE_COVERAGE:

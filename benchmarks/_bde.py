@@ -69,4 +69,5 @@ def _note(location: Floats, chains: int, spent: Floats) -> None:
     some = location[:, :PROBES]
     found = effective_draws(some.reshape(chains, -1, some.shape[1])) if whole else np.nan
     # Outputs have chains of their own: those with the fewest say what the time was worth.
-    SPENT["effective"] = min(SPENT.get("effective", np.inf), found)
+    # What is not known of one is not known.
+    SPENT["effective"] = float(np.minimum(SPENT.get("effective", np.inf), found))

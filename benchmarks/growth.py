@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import platform
-import re
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from _cost import peak
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter
 
 import bayestrans as bt
@@ -110,11 +110,10 @@ def model_of(case: dict[str, int], steps: int, path: Path) -> None:
 def timed(work: Any) -> dict[str, float]:
     begun, cpu = time.perf_counter(), time.process_time()
     work()
-    told = Path("/proc/self/status").read_text(encoding="ascii")
     return {
         "wall": time.perf_counter() - begun,
         "cpu": time.process_time() - cpu,
-        "MiB": int(re.search(r"VmHWM:\s+(\d+)", told)[1]) / 1024,  # type: ignore[index]
+        "MiB": peak(),
     }
 
 

@@ -3,10 +3,10 @@
 ``python benchmarks/importance.py [--budget 60] [--stars 3000]`` fits a model as the demo does,
 to four fifths of so many stars, and prints the time of `importance`, of the same without
 posterior draws (a point value for each effect) and of a sensitivity by finite differences, all
-in one run on one machine; then
-the Monte-Carlo error for more and more stars, how much the effects depend on the density that
-stars are drawn from, and how they compare with those of the truth: what many more stars say of
-the mean correction, by boosted trees, over the finest of these densities.
+in one run on one machine; then the Monte-Carlo error for more and more stars, how much the
+effects depend on the density that stars are drawn from, and how they compare with those of the
+truth: what many more stars say of the mean correction, by boosted trees, over the finest of
+these densities.
 """
 
 from __future__ import annotations

@@ -102,6 +102,7 @@ def test_fit_judges_itself_and_scores_what_it_held_out(given, tmp_path, capsys):
     train, test = given.train.split(0.2, seed=5)
     assert fitted.record["stars"] == len(train)
     assert str(bt.diagnose(fitted)) in told
+    assert "\nnot calibrated where stars are few" in told
     assert f"{len(test)} held-out stars:\n{bt.evaluate(fitted, test)}" in told
     assert told.endswith(f"wrote {out}\n")
     scores = bt.evaluate(fitted, test)

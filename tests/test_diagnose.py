@@ -281,6 +281,10 @@ def test_a_large_energy_error_is_called_a_bias(train, energy):
     assert len(found.warnings) == 2
     assert all(f"varies by {energy:.2g} per dimension" in w for w in found.warnings)
     assert all("lower energy_variance" in w for w in found.warnings)
+    assert all("the draws biased;" in w for w in found.warnings)
+    slightly = bt.diagnose(drawn(train, energy_variance=5e-4)).warnings
+    assert all("the draws slightly biased, which matters from 0.002 on;" in w for w in slightly)
+    assert len(slightly) == 2
 
 
 def test_an_ensemble_says_that_it_cannot_show_convergence(train):

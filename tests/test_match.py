@@ -51,6 +51,13 @@ def test_neighbouring_identifiers_stay_apart_and_the_rows_belong_together(tmp_pa
     np.testing.assert_array_equal(pairs.y_err[:, 4], found.table["VERR_apogee_dr17"])
 
 
+def test_the_spec_has_the_sentinels_that_catalogues_of_a_have():
+    ids = FIRST_ID + np.arange(5)
+    assert both(galah(ids), apogee(ids)).spec.sentinels is None
+    turned = pair(apogee(ids), galah(ids), survey_a="apogee-dr17", survey_b="galah-dr3")
+    assert turned.spec.sentinels == bt.survey("apogee-dr17").sentinels
+
+
 def test_the_spec_pairs_what_both_have_and_keeps_velocity_apart():
     found = both(galah(FIRST_ID + np.arange(5)), apogee(FIRST_ID + np.arange(5)))
     spec = found.spec

@@ -43,6 +43,7 @@ def stars() -> Table:
 
 def test_a_unit_says_what_a_quantity_can_be():
     assert limits(Input("logg", "logg")) == limits(Input("a", "a", unit="dex")) == LOGARITHM
+    assert limits(Input("mg_fe", "m")) == limits(Input("fe_h", "f")) == LOGARITHM
     assert limits(Input("colour", "colour")) == PLAIN
     assert limits(Input("v", "v", unit="km/s")) == (-3000.0, 3000.0)
     assert limits(Input("d", "d", unit="kpc")) is None
