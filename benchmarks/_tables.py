@@ -141,7 +141,8 @@ def _costs(costs: dict[str, Any], ours: str) -> list[str]:
 
     Of what was run before these were kept apart only the whole is known.
     """
-    titles = ["CPU s", "fit: CPU s", "wall s", "predict: CPU s", "wall s", "MiB", "predict: MiB"]
+    titles = ["CPU s", "fit: CPU s", "fit: wall s", "predict: CPU s", "predict: wall s"]
+    titles += ["MiB", "predict: MiB"]
     lines = [_row(["method", *titles, "effective draws per CPU s"])]
     lines.append(_row(["---", *["---:"] * (len(titles) + 1)]))
     nan = float("nan")
