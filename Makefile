@@ -52,7 +52,8 @@ dist-check: $(VENV)/.installed-dev ## the same into empty environments, with a s
 
 bench: $(VENV)/.installed-bench $(VENV)-bde/.installed ## every method side by side, as a page of the docs (hours)
 	BAYESTRANS_BDE_PYTHON=$(VENV)-bde/bin/python $(PY) benchmarks/side_by_side.py \
-		--json docs/side_by_side.json --page docs/side_by_side_tables.md
+		--json docs/side_by_side.json --page docs/side_by_side_tables.md \
+		--more docs/side_by_side_more.md
 	$(PY) benchmarks/growth.py --page docs/growth_table.md --picture docs/pictures/growth.png
 	$(PY) benchmarks/fit.py --seconds 40
 	$(PY) benchmarks/fit.py --nuts --stars 1500 --seconds 100 --depth 10

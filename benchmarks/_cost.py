@@ -16,10 +16,15 @@ SPENT: dict[str, float] = {}
 LATER: list[Callable[[], dict[str, float]]] = []
 
 
+#: Seconds (wall-clock, CPU) of what is no part of the method.
+ASIDE = [0.0, 0.0]
+
+
 def begin() -> None:
     """Forget what was spent before."""
     SPENT.clear()
     LATER.clear()
+    ASIDE[:] = 0.0, 0.0
     SPENT.update(predict_wall=0.0, predict_cpu=0.0, fit_MiB=0.0, predict_MiB=0.0)
     forget_peak()
 
@@ -34,6 +39,20 @@ def predicting() -> Iterator[None]:
     add(predict_wall=time.perf_counter() - wall, predict_cpu=cpu_seconds() - cpu)
     SPENT["predict_MiB"] = max(SPENT.get("predict_MiB", 0.0), peak())
     forget_peak()
+
+
+@contextmanager
+def uncounted() -> Iterator[None]:
+    """Leave the block's seconds out."""
+    wall, cpu = clocks()
+    yield
+    ASIDE[:] = (a + now - then for a, now, then in zip(ASIDE, clocks(), (wall, cpu), strict=True))
+    forget_peak()
+
+
+def clocks() -> tuple[float, float]:
+    """Return seconds (wall-clock, CPU) without what was left out."""
+    return time.perf_counter() - ASIDE[0], cpu_seconds() - ASIDE[1]
 
 
 def told() -> dict[str, float]:

@@ -36,6 +36,9 @@ DRAWS = 1000
 #: what costs most, and stars that they are then conditioned on.
 KERNEL_STARS, PROCESS_STARS = 500, 4000
 
+#: Random starts of that search beside its first.
+RESTARTS = 2
+
 #: First weights of a layer of rectified units, times the root of its inputs (He et al. 2015).
 HE_GAIN = 2.0**0.5
 
@@ -166,7 +169,8 @@ def gaussian_process(
     """One Gaussian process for each correction, with white noise; outputs independent.
 
     The length scales are learned from ``kernel_stars`` stars chosen at random,
-    because the cost grows with the cube of their number. The process is then
+    because the cost grows with the cube of their number, with the best of
+    three starts. The process is then
     conditioned on up to ``process_stars``: with a random part of the training
     stars it would lose the few in a thinly populated tail.
     """
@@ -179,7 +183,7 @@ def gaussian_process(
         for k in block.outputs:
             rows = rng.permutation(np.flatnonzero(train.seen[:, k]))
             few, many = rows[:kernel_stars], rows[:process_stars]
-            model = _learn_kernel(z[few], target[few, k])
+            model = _learn_kernel(z[few], target[few, k], seed)
             model = GaussianProcessRegressor(model.kernel_, optimizer=None, normalize_y=True)
             model.fit(z[many], target[many, k])
             with predicting():
@@ -196,7 +200,7 @@ def _keyed_blocks(spec: bt.Spec, seed: int) -> list[tuple[Any, jax.Array]]:
     return list(zip(spec.blocks, keys, strict=True))
 
 
-def _learn_kernel(z: Floats, target: Floats) -> GaussianProcessRegressor:
+def _learn_kernel(z: Floats, target: Floats, seed: int) -> GaussianProcessRegressor:
     """Return a process with its kernel learned by marginal likelihood."""
     kernel = kernels.ConstantKernel(1.0, (1e-3, 1e3)) * kernels.RBF(
         np.full(z.shape[1], 2.0), (1e-1, 1e5)
@@ -204,7 +208,8 @@ def _learn_kernel(z: Floats, target: Floats) -> GaussianProcessRegressor:
     with warnings.catch_warnings():
         # An input without influence drives its length scale to the bound.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return GaussianProcessRegressor(kernel, normalize_y=True).fit(z, target)
+        starts = {"n_restarts_optimizer": RESTARTS, "random_state": seed}
+        return GaussianProcessRegressor(kernel, normalize_y=True, **starts).fit(z, target)
 
 
 def _dense(
@@ -249,7 +254,25 @@ def _gaussian_loss(weights: Any, z: jax.Array, target: jax.Array) -> jax.Array:
     log_scatter = _bounded(raw)
     seen = jnp.isfinite(target)
     residual = (jnp.where(seen, target, 0.0) - location) * jnp.exp(-log_scatter)
-    return jnp.mean(log_scatter + 0.5 * residual**2, where=seen)
+    return mean_of_known(log_scatter + 0.5 * residual**2, seen)
+
+
+def mean_of_known(values: jax.Array, known: jax.Array) -> jax.Array:
+    """Return the mean of what is known, zero where nothing is."""
+    return jnp.sum(jnp.where(known, values, 0.0)) / jnp.maximum(known.sum(), 1)
+
+
+def batches(rows: jax.Array, size: int) -> jax.Array:
+    """Return all rows in batches (steps, size) as Keras cuts them: -1 fills up the last."""
+    size = min(size, len(rows))
+    steps = -(-len(rows) // size)
+    return jnp.pad(rows, (0, steps * size - len(rows)), constant_values=-1).reshape(steps, size)
+
+
+def batch_of(data: tuple[jax.Array, jax.Array], rows: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return features and targets of rows; a target that is none of a star's is NaN."""
+    z, target = data
+    return z[rows], jnp.where((rows >= 0)[:, None], target[rows], jnp.nan)
 
 
 def _predict(weights: Any, z: Floats) -> jax.Array:
@@ -287,8 +310,6 @@ def _member(
 ) -> Callable[[jax.Array, Any], Any]:
     """Return the training of one network as one function that can be compiled."""
     n_held = max(1, round(plan.validation * n_stars))
-    batch = min(plan.batch, n_stars - n_held)
-    steps = (n_stars - n_held) // batch
     adam = optax.chain(
         optax.clip_by_global_norm(plan.clip), optax.adamw(plan.rate, weight_decay=plan.decay)
     )
@@ -301,13 +322,13 @@ def _member(
 
         def step(carry: Any, rows: jax.Array) -> tuple[Any, None]:
             weights, moments = carry
-            gradient = jax.grad(loss)(weights, *(a[rows] for a in data))
+            gradient = jax.grad(loss)(weights, *batch_of(data, rows))
             update, moments = adam.update(gradient, moments, weights)
             return (optax.apply_updates(weights, update), moments), None
 
         def epoch(now: _State) -> _State:
             key, shuffle = jax.random.split(now.key)
-            rows = jax.random.permutation(shuffle, kept)[: steps * batch].reshape(steps, batch)
+            rows = batches(jax.random.permutation(shuffle, kept), plan.batch)
             (weights, moments), _ = jax.lax.scan(step, (now.weights, now.moments), rows)
             found = loss(weights, *(a[held] for a in data))
             better = found < now.best_loss

@@ -90,12 +90,20 @@ def chosen(scores: Scores, rows: Floats) -> Scores:
 
 def off_by(sheet: dict) -> float:
     """Return the mean distance of the coverage from its level, over levels and outputs."""
-    apart = [
+    return float(np.mean(_apart(sheet)))
+
+
+def off_most(sheet: dict) -> float:
+    """Return the largest of these distances."""
+    return max(_apart(sheet))
+
+
+def _apart(sheet: dict) -> list[float]:
+    return [
         abs(share - float(level))
         for output in sheet["outputs"].values()
         for level, share in output["coverage"].items()
     ]
-    return float(np.mean(apart))
 
 
 def sheet(scores: Scores, names: tuple[str, ...]) -> dict:

@@ -20,7 +20,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from _cost import predicting
-from _rivals import DRAWS, Floats, Prediction, normal_log_density
+from _rivals import (
+    DRAWS,
+    Floats,
+    Prediction,
+    batch_of,
+    batches,
+    mean_of_known,
+    normal_log_density,
+)
 from numpy.typing import NDArray
 
 import bayestrans as bt
@@ -45,14 +53,17 @@ VALIDATION = 0.2
 
 
 class Training(NamedTuple):
-    """How long, in what batches, and how many passes without a gain end a learning rate."""
+    """How long, in what batches, and how many passes without a gain end a learning rate.
+
+    The next rate then has at least that many passes, whatever is left of the epochs.
+    """
 
     epochs: int
     batch: int
     patience: int
 
 
-TRAININGS = {"notebook": Training(20, 4096, 10), "trained": Training(500, 256, 20)}
+TRAININGS = {"notebook": Training(20, 4096, 5), "trained": Training(500, 256, 20)}
 
 
 def spectrotranslator(
@@ -62,8 +73,8 @@ def spectrotranslator(
 
     Its own error is the spread of the networks. Scored against measured values that
     leaves out the scatter of the surveys; so that its networks can be judged by
-    themselves, the second prediction adds the spread of the residuals of the stars
-    on which the training was stopped.
+    themselves, the second prediction adds what its own error lacks of the residuals of
+    stars on which the training of some networks was stopped.
     """
     scaler = Scaler.learn(train)
     x_centre, x_scale = train.x.mean(axis=0), train.x.std(axis=0)
@@ -82,9 +93,10 @@ def spectrotranslator(
         skip, at_skip = (_corrected(v, train.spec, outputs) for v in (values, at_values))
         weights, held = _train(z, skip, goal[:, outputs], TRAININGS[training], key)
         with predicting():
-            found = np.sort(np.asarray(_members(weights, at)) + at_skip, axis=0)[1:-1]
-        mean[:, outputs], spread[:, outputs] = found.mean(axis=0), found.std(axis=0)
-        scatter[:, outputs] = np.sqrt(np.nanmean(np.asarray(held) ** 2, axis=(0, 1)))
+            mean[:, outputs], spread[:, outputs] = _trimmed(np.asarray(_members(weights, at)))
+        mean[:, outputs] += at_skip
+        inside = np.asarray(_members(weights, z)) + skip
+        scatter[:, outputs] = lacking(inside, goal[:, outputs], np.asarray(held))
     mean, spread, scatter = y_centre + y_scale * mean, y_scale * spread, y_scale * scatter
     with predicting():
         noise = np.random.default_rng(seed).standard_normal((DRAWS, *mean.shape))
@@ -96,6 +108,28 @@ def spectrotranslator(
         )
         for label, sd in found.items()
     }
+
+
+def _trimmed(found: Floats) -> tuple[Floats, Floats]:
+    """Return mean and spread of the networks' values (member, ...) without the two extremes."""
+    found = np.sort(found, axis=0)[1:-1]
+    return found.mean(axis=0), found.std(axis=0)
+
+
+def lacking(found: Floats, goal: Floats, held: NDArray[np.int64]) -> Floats:
+    """Return the scatter (K,) that, with the networks' spread, makes up the residuals.
+
+    Those of the mean of the networks that did not see a star, of values (member, N, K) at the
+    training stars of which each network kept ``held`` (member, n) to itself.
+    """
+    unseen = np.zeros(found.shape[:2], dtype=bool)
+    np.put_along_axis(unseen, held, True, axis=1)
+    some = unseen.any(axis=0)
+    weight = unseen[:, some, None]
+    mean = (found[:, some] * weight).sum(axis=0) / weight.sum(axis=0)
+    _, spread = _trimmed(found[:, some])
+    square = np.nanmean((goal[some] - mean) ** 2 - spread**2, axis=0)
+    return np.sqrt(np.maximum(square, 1e-6))
 
 
 def populated(train: bt.Pairs, x: Floats) -> NDArray[np.bool_]:
@@ -184,7 +218,7 @@ def _members(weights: Any, z: Floats) -> jax.Array:
 def _train(
     z: Floats, skip: Floats, goal: Floats, training: Training, key: jax.Array
 ) -> tuple[Any, jax.Array]:
-    """Return the members' weights, and each one's residuals at the stars that stopped it."""
+    """Return the members' weights, and the stars that stopped each one."""
     data = tuple(jnp.asarray(a, dtype=jnp.float32) for a in (z, goal - skip))
     program = _program(training, *z.shape, goal.shape[1])
     return program(jax.random.split(key, MEMBERS), data)
@@ -211,10 +245,8 @@ def _program(training: Training, n_stars: int, n_in: int, n_out: int) -> PerChai
 def _member(
     training: Training, n_stars: int, n_in: int, n_out: int, key: jax.Array, data: Any
 ) -> tuple[Any, jax.Array]:
-    """Train one network; return its best weights and their residuals at its held-out stars."""
+    """Train one network; return its best weights and its held-out stars."""
     n_held = round(VALIDATION * n_stars)
-    batch = min(training.batch, n_stars - n_held)
-    steps = (n_stars - n_held) // batch
     adam = optax.scale_by_adam()
     start_key, split_key, key = jax.random.split(key, 3)
     order = jax.random.permutation(split_key, n_stars)
@@ -225,43 +257,45 @@ def _member(
         # Stars without an output count with the others; a difference of NaN has no gradient.
         known = jnp.isfinite(goal)
         apart = jnp.where(known, goal, 0.0) - _apply(weights, z, key)
-        return jnp.abs(apart).mean(where=known)
+        return mean_of_known(jnp.abs(apart), known)
 
     def one_epoch(now: _State) -> _State:
         key, shuffle, drop = jax.random.split(now.key, 3)
-        rows = jax.random.permutation(shuffle, kept)[: steps * batch].reshape(steps, batch)
+        rows = batches(jax.random.permutation(shuffle, kept), training.batch)
         rate = jnp.asarray(RATES)[now.rate]
 
         def step(carry: Any, inputs: Any) -> tuple[Any, None]:
             (weights, moments), (chosen, dropping) = carry, inputs
-            gradient = jax.grad(loss)(weights, *(a[chosen] for a in data), dropping)
+            gradient = jax.grad(loss)(weights, *batch_of(data, chosen), dropping)
             update, moments = adam.update(gradient, moments)
             return (jax.tree.map(lambda w, u: w - rate * u, weights, update), moments), None
 
         carry = (now.weights, now.moments)
-        (weights, moments), _ = jax.lax.scan(step, carry, (rows, jax.random.split(drop, steps)))
+        (weights, moments), _ = jax.lax.scan(step, carry, (rows, jax.random.split(drop, len(rows))))
         return _judged(now, weights, moments, key, loss(weights, *held, None), training)
 
     first = _start(start_key, n_in, n_out)
     zero = jnp.array(0)
     state = _State(first, adam.init(first), key, first, jnp.array(jnp.inf), zero, zero, zero)
 
-    def go_on(now: _State) -> jax.Array:
-        return (now.epoch < training.epochs) & (now.rate < len(RATES))
-
-    best = jax.lax.while_loop(go_on, one_epoch, state).best
-    return best, held[1] - _apply(best, held[0])
+    go_on = lambda now: now.rate < len(RATES)  # noqa: E731
+    return jax.lax.while_loop(go_on, one_epoch, state).best, order[:n_held]
 
 
 def _judged(
     now: _State, weights: Any, moments: Any, key: jax.Array, found: jax.Array, training: Training
 ) -> _State:
-    """Keep the best weights; go to the next rate, from them, where the loss has stopped falling."""
+    """Keep the best weights; go to the next rate, from them, where the loss has stopped falling.
+
+    Or where the epochs are over. The passes without a gain are then not counted, as in the
+    reference's code, so that each rate has its chance.
+    """
     better = found < now.best_loss
     best = jax.tree.map(lambda new, old: jnp.where(better, new, old), weights, now.best)
-    stale = jnp.where(better, 0, now.stale + 1)
-    ended = stale >= training.patience
+    stale, epoch = jnp.where(better, 0, now.stale + 1), now.epoch + 1
+    ended = (stale >= training.patience) | (epoch >= training.epochs)
     weights = jax.tree.map(lambda w, b: jnp.where(ended, b, w), weights, best)
     lowest = jnp.minimum(found, now.best_loss)
     stale, rate = jnp.where(ended, 0, stale), now.rate + ended
-    return _State(weights, moments, key, best, lowest, stale, now.epoch + 1, rate)
+    epoch = jnp.where(ended, epoch - training.patience, epoch)
+    return _State(weights, moments, key, best, lowest, stale, epoch, rate)

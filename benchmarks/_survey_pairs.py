@@ -120,11 +120,12 @@ def some(pairs: bt.Pairs, count: int = REGION_STARS) -> bt.Pairs:
 def tails(pairs: bt.Pairs, inputs: tuple[str, ...]) -> Iterator[Split]:
     """Yield the lowest and the highest part of each input, held out of the training.
 
-    Stars that lack the input stay in the training.
+    Stars that lack the input stay in the training, and other rows of the held-out stars in neither.
     """
     for name in inputs:
         values = pairs.x[:, pairs.spec.input_names.index(name)]
         low, high = np.nanquantile(values, [SHARE, 1 - SHARE])
         for label, rows in ((f"low {name}", values <= low), (f"high {name}", values >= high)):
-            kept, held = (pairs.take(np.flatnonzero(r)) for r in (~rows, rows))
+            others = ~np.isin(pairs.ids, pairs.ids[rows])
+            kept, held = (pairs.take(np.flatnonzero(r)) for r in (others, rows))
             yield Split(label, True, kept, held)

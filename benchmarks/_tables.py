@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _scores import LEVELS, Scores, chosen, differences, joined, off_by, sheet
+from _scores import LEVELS, Scores, chosen, differences, joined, off_by, off_most, sheet
 
 #: Which held-out stars a table is of.
 GROUPS = {
@@ -92,6 +92,66 @@ def page(results: dict[str, Any], ours: str) -> str:
     return "\n".join(lines)
 
 
+def more(results: dict[str, Any], ours: str) -> str:
+    """Return, as Markdown, moments of the residuals, differences with intervals, and bare costs."""
+    lines: list[str] = []
+    for pair, result in results.items():
+        lines += [f"## {pair}", ""]
+        for group, rows in result["groups"].items():
+            lines += [f"**{GROUPS[group]}**: measured minus predicted mean", ""]
+            lines += [*_residuals(rows, result["outputs"]), ""]
+            lines += [f"**{GROUPS[group]}**: worse than {ours} by", ""]
+            lines += [*_differences(rows, result["outputs"]), ""]
+        lines += ["**Cost** of a random split, as it was measured", ""]
+        lines += [*_bare_costs(result["costs"]), ""]
+    return "\n".join(lines)
+
+
+def _residuals(rows: dict[str, Any], names: list[str]) -> list[str]:
+    kinds = {"rmse": "rmse", "robust_sigma": "robust sigma", "bias": "bias"}
+    lines = _head(["method", *(f"{title} {n}" for n in names for title in kinds.values())])
+    for label, row in rows.items():
+        lines.append(
+            _row([label, *(f"{row['outputs'][n][kind]:.3g}" for n in names for kind in kinds)])
+        )
+    return lines
+
+
+def _differences(rows: dict[str, Any], names: list[str]) -> list[str]:
+    """Return differences with their 95 % intervals: NLL as it is, the others in per cent."""
+    keys = {"nll": 1.0, "energy": 100.0, **{f"crps {n}": 100.0 for n in names}}
+    titles = ["NLL", "energy %", *(f"CRPS {n} %" for n in names)]
+    lines = _head(["method", *titles])
+    for label, row in rows.items():
+        if "against_ours" not in row:
+            continue
+        cells = []
+        for key, unit in keys.items():
+            each = [unit * row["against_ours"][key][part] for part in ("mean", "low", "high")]
+            digits = 3 if unit == 1.0 else 1
+            mean, low, high = (f"{value:.{digits}f}" for value in each)
+            cells.append(f"{mean} ({low} to {high})")
+        lines.append(_row([label, *cells]))
+    return lines
+
+
+def _bare_costs(costs: dict[str, Any]) -> list[str]:
+    titles = {
+        "fit_cpu": "fit: CPU s",
+        "fit_wall": "fit: wall s",
+        "predict_cpu": "predict: CPU s",
+        "predict_wall": "predict: wall s",
+        "effective": "effective draws",
+    }
+    lines = _head(["method", *titles.values(), "effective draws per CPU s of the fit"])
+    for method, cost in costs.items():
+        values = [cost.get(name, float("nan")) for name in titles]
+        values.append(cost.get("effective", float("nan")) / cost.get("fit_cpu", float("nan")))
+        texts = (f"{value:.3g}" for value in values)
+        lines.append(_row([method, *("-" if t == "nan" else t for t in texts)]))
+    return lines
+
+
 def plain(value: Any) -> Any:
     """Return numbers ready for JSON, which knows no NaN."""
     if isinstance(value, dict):
@@ -112,8 +172,8 @@ def with_nan(value: Any) -> Any:
 
 def _scores(rows: dict[str, Any], names: list[str], ours: str) -> list[str]:
     titles = ["method", "NLL", "energy", *(f"CRPS {n}" for n in names)]
-    titles += [f"in {100 * v:.0f} %" for v in LEVELS] + ["off by %"]
-    lines = [_row(titles), _row(["---", *["---:"] * (len(titles) - 1)])]
+    titles += [f"in {100 * v:.0f} %" for v in LEVELS] + ["off by %", "at most %"]
+    lines = _head(titles)
     keys = ["nll", "energy", *(f"crps {n}" for n in names)]
     for label, row in rows.items():
         values = [row["nll"], row["energy"], *(row["outputs"][n]["crps"] for n in names)]
@@ -123,7 +183,8 @@ def _scores(rows: dict[str, Any], names: list[str], ours: str) -> list[str]:
         shares = [
             np.mean([o["coverage"][f"{v:.2f}"] for o in row["outputs"].values()]) for v in LEVELS
         ]
-        cells += [f"{100 * s:.1f}" for s in shares] + [f"{100 * off_by(row):.1f}"]
+        cells += [f"{100 * s:.1f}" for s in shares]
+        cells += [f"{100 * off_by(row):.1f}", f"{100 * off_most(row):.1f}"]
         name = f"**{label}**" if label == ours else label
         lines.append(_row([name, *cells]))
     return lines
@@ -143,8 +204,7 @@ def _costs(costs: dict[str, Any], ours: str) -> list[str]:
     """
     titles = ["CPU s", "fit: CPU s", "fit: wall s", "predict: CPU s", "predict: wall s"]
     titles += ["MiB", "predict: MiB"]
-    lines = [_row(["method", *titles, "effective draws per CPU s"])]
-    lines.append(_row(["---", *["---:"] * (len(titles) + 1)]))
+    lines = _head(["method", *titles, "effective draws per CPU s"])
     nan = float("nan")
     own = costs.get(ours, {})
     units = {"cpu": own.get("fit_cpu", own.get("cpu", nan)), "wall": own.get("fit_wall", nan)}
@@ -157,6 +217,10 @@ def _costs(costs: dict[str, Any], ours: str) -> list[str]:
         cells.append(f"{rate / best:.2g}")
         lines.append(_row([method, *("-" if c == "nan" else c for c in cells)]))
     return lines
+
+
+def _head(titles: list[str]) -> list[str]:
+    return [_row(titles), _row(["---", *["---:"] * (len(titles) - 1)])]
 
 
 def _row(cells: list[str]) -> str:

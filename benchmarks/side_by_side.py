@@ -2,9 +2,9 @@
 
 ``python benchmarks/side_by_side.py [--pairs NAME ...] [--methods NAME ...]`` trains each
 method on each split of each pair in a process of its own and keeps what it found in the
-folder ``--keep``; what is there already is not run again. Then it prints the tables and
-writes them as JSON and as Markdown. Real pairs are left out where ``--data`` lacks them;
-pairs of which nothing is kept stay as that JSON has them.
+folder ``--keep``; what is there already is not run again. Then it prints the tables of all
+that is kept and writes them as JSON and as Markdown. Real pairs are left out where ``--data``
+lacks them; pairs of which nothing is kept stay as that JSON has them.
 
 ``BAYESTRANS_BDE_PYTHON`` names the Python of an environment with sklearn-contrib-bde.
 """
@@ -126,9 +126,10 @@ def work(pair: str, method: str, folder: Path, path: Path) -> None:
         seen = split.train, split.test
         whole = completed(*seen)
         _cost.begin()
-        begun, cpu = time.perf_counter(), _cost.cpu_seconds()
+        begun = _cost.clocks()
         answer = run(*(seen if method.startswith("bayestrans") else whole), seed)
-        spent = {"wall": time.perf_counter() - begun, "cpu": _cost.cpu_seconds() - cpu}
+        wall, cpu = (now - then for now, then in zip(_cost.clocks(), begun, strict=True))
+        spent = {"wall": wall, "cpu": cpu}
         about = {"split": split.name, "region": split.region, "train": len(split.train)}
         costs.append(about | spent | _cost.told())
         if not isinstance(answer, dict):
@@ -161,9 +162,10 @@ def wanted(pair: str, method: str, pairs: bt.Pairs) -> bool:
     return True
 
 
-def run_all(options: argparse.Namespace) -> None:
-    """Run what has not been run, each pair and method in a process of its own."""
+def run_all(options: argparse.Namespace) -> bool:
+    """Run what has not been run, each pair and method in a process of its own; say if all ended."""
     options.keep.mkdir(parents=True, exist_ok=True)
+    whole = True
     for pair in options.pairs:
         pairs = pairs_of(pair, options.data)
         if pairs is None:
@@ -178,7 +180,9 @@ def run_all(options: argparse.Namespace) -> None:
             done = subprocess.run(command, capture_output=True, text=True)
             spent = time.perf_counter() - begun
             ended = "done" if done.returncode == 0 else f"FAILED\n{done.stderr[-3000:]}"
+            whole &= done.returncode == 0
             print(f"{pair}: {method}: {spent:.0f} s, {ended}", file=sys.stderr, flush=True)
+    return whole
 
 
 def main() -> None:
@@ -189,24 +193,27 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, default=Path("build/side_by_side"))
     parser.add_argument("--json", type=Path, help="file for the numbers")
     parser.add_argument("--page", type=Path, help="file for the tables, as Markdown")
+    parser.add_argument("--more", type=Path, help="file for those that few ask for, as Markdown")
     parser.add_argument("--work", nargs=2, metavar=("PAIR", "METHOD"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
         work(*options.work, options.data, file_of(options.keep, *options.work))
         return
-    run_all(options)
+    whole = run_all(options)
     report(options)
+    if not whole:
+        raise SystemExit("some methods failed (above)")
 
 
 def report(options: argparse.Namespace) -> None:
     """Print the tables of what has been run, and write them."""
-    from _tables import collect, page, plain, with_nan
+    from _tables import collect, more, page, plain, with_nan
 
     results = {}
     if options.json and options.json.exists():
         results = with_nan(json.loads(options.json.read_text(encoding="utf-8")))
     for pair in options.pairs:
-        files = {m: file_of(options.keep, pair, m) for m in options.methods}
+        files = {m: file_of(options.keep, pair, m) for m in METHODS}
         files = {m: path for m, path in files.items() if path.exists()}
         if files:
             pairs = pairs_of(pair, options.data)
@@ -217,6 +224,8 @@ def report(options: argparse.Namespace) -> None:
     print(text)
     if options.page:
         options.page.write_text(text, encoding="utf-8")
+    if options.more:
+        options.more.write_text(more(results, OURS), encoding="utf-8")
     if options.json:
         text = json.dumps(plain(results), indent=1, allow_nan=False)
         options.json.write_text(text + "\n", encoding="utf-8")

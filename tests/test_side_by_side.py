@@ -164,7 +164,57 @@ def test_the_recipe_learns_and_its_own_errors_lack_the_scatter(truth, monkeypatc
     for outputs in (found["outputs"].values() for found in sheets.values()):
         assert (np.array([o["rmse"] for o in outputs]) < 1.15 * np.sqrt(np.diag(cov))).all()
     own, whole = (sheets[label]["outputs"]["teff"]["coverage"]["0.68"] for label in found)
-    assert own < 0.4 < 0.58 < whole < 0.8
+    assert own < 0.4 < 0.6 < whole < 0.78
+
+
+def test_batches_leave_out_no_star_and_what_fills_them_up_is_not_learned():
+    import _rivals
+
+    found = np.asarray(_rivals.batches(np.arange(10), 4))
+    assert found.shape == (3, 4)
+    assert sorted(found.ravel()) == [-1, -1, *range(10)]
+    assert _rivals.batches(np.arange(3), 4).shape == (1, 3)
+    data = np.arange(20.0).reshape(10, 2), np.arange(10.0)[:, None]
+    _, target = _rivals.batch_of(data, found[-1])
+    np.testing.assert_array_equal(target[:, 0], [8, 9, np.nan, np.nan])
+    known = np.isfinite(target)
+    assert _rivals.mean_of_known(np.nan_to_num(target), known) == 8.5
+    assert _rivals.mean_of_known(np.ones(2), np.zeros(2, dtype=bool)) == 0.0
+
+
+def test_every_learning_rate_has_its_chance():
+    """While the loss falls, 20 passes and then 5 for each of the others; else as many less."""
+    import _spectrotranslator as recipe
+
+    def passes(loss_at):
+        zero = np.array(0)
+        state = recipe._State(0.0, 0.0, None, 0.0, np.array(np.inf), zero, zero, zero)
+        rates = []
+        while state.rate < len(recipe.RATES):
+            rates.append(int(state.rate))
+            found = np.array(loss_at(len(rates)))
+            state = recipe._judged(state, found, 0.0, None, found, recipe.TRAININGS["notebook"])
+        assert len(rates) < 60
+        return np.bincount(rates).tolist(), round(1.0 / float(state.best))
+
+    assert passes(lambda n: 1.0 / n) == ([20, 5, 5], 30)
+    assert passes(lambda n: float(n)) == ([6, 5, 5], 1)
+
+
+def test_what_the_networks_spread_lacks_is_added():
+    import _spectrotranslator as recipe
+
+    rng = np.random.default_rng(0)
+    goal = rng.standard_normal((4000, 1))
+    found = 0.5 * rng.standard_normal((10, 4000, 1))
+    held = np.stack([rng.permutation(4000)[:800] for _ in range(10)])
+    _, spread = recipe._trimmed(found)
+    lacking = recipe.lacking(found, goal, held)
+    unseen = np.bincount(held.ravel(), minlength=4000)
+    both = np.mean(spread**2) + lacking[0] ** 2
+    # The goals scatter about what all predict, and so do the means of those who did not see them.
+    assert both == pytest.approx(1.0 + 0.25 * np.mean(1 / unseen[unseen > 0]), abs=0.07)
+    assert recipe.lacking(np.stack([goal] * 10), goal, held)[0] < 0.01
 
 
 @pytest.mark.parametrize("name", ["catboost", "ngboost"])
@@ -215,6 +265,14 @@ def test_tables_mark_ties_and_what_is_better(truth, tmp_path):
     assert "≈" in next(line for line in text.splitlines() if line.startswith("| near"))
     turned = _tables.page({"pair": _tables.collect(files, ("teff", "logg"), "bad")}, "bad")
     assert "✗" in next(line for line in turned.splitlines() if line.startswith("| ours"))
+    details = _tables.more(results, "ours")
+    assert "worse than ours by" in details
+    assert "| ours | 2 | 2 | 1 | 0.5 | 500 | 250 |" in details
+    against = results["pair"]["groups"]["random"]["bad"]["against_ours"]["nll"]
+    assert f"| bad | 1.000 ({against['low']:.3f} to {against['high']:.3f}) |" in details
+    first = results["pair"]["groups"]["random"]["ours"]["outputs"]["teff"]
+    residuals = " | ".join(f"{first[k]:.3g}" for k in ("rmse", "robust_sigma", "bias"))
+    assert f"| ours | {residuals} |" in details
     assert "| ours | 1.5 | 1 | 1 | 0.5 | 0.25 | 100 | 40 | 1 |" in text
     assert "| bad | 2.5 | 2 | 2 | 0.5 | 0.25 | 100 | 40 | 0.5 |" in text
     assert _tables.page(_tables.with_nan(json.loads(kept)), "ours") == text
@@ -259,6 +317,8 @@ def test_the_tables_in_the_docs_are_those_of_the_numbers_beside_them():
     kept = json.loads((DOCS / "side_by_side.json").read_text(encoding="utf-8"))
     tables = (DOCS / "side_by_side_tables.md").read_text(encoding="utf-8")
     assert _tables.page(_tables.with_nan(kept), OURS) == tables
+    details = (DOCS / "side_by_side_more.md").read_text(encoding="utf-8")
+    assert details.endswith(_tables.more(_tables.with_nan(kept), OURS))
 
 
 def test_splits_keep_stars_apart_and_regions_whole():
@@ -274,6 +334,11 @@ def test_splits_keep_stars_apart_and_regions_whole():
     low, high = tails(pairs, ("fe_h",))
     assert low.test.x[:, column].max() < low.train.x[:, column].min()
     assert high.test.x[:, column].min() > high.train.x[:, column].max()
+    x = pairs.x.copy()
+    x[::2, column] = 5.0  # each star twice, once far off
+    twice = dataclasses.replace(pairs, x=x, ids=np.arange(300) // 2)
+    for split in tails(twice, ("fe_h",)):
+        assert not set(split.train.ids) & set(split.test.ids)
     assert len(some(pairs, 100)) == 100
 
 
@@ -343,10 +408,32 @@ def test_our_own_prediction_of_stars_with_gaps_is_whole(monkeypatch):
     monkeypatch.setitem(_ours.METHODS, "MCLMC", quick)
     train, *_ = correlated_pairs(300, 1)
     test, *_ = correlated_pairs(40, 2)
-    found = _ours.bayestrans(with_gaps(train, 0), with_gaps(test, 1), 0, method="MCLMC")
-    assert np.isfinite(found.mean).all()
-    assert np.isfinite(found.draws).all()
-    assert np.isfinite(found.log_density).all()
+    told = _ours.bayestrans(with_gaps(train, 0), with_gaps(test, 1), 0, method="MCLMC")
+    assert len(told) == 2
+    for found in told.values():
+        assert np.isfinite(found.mean).all()
+        assert np.isfinite(found.draws).all()
+        assert np.isfinite(found.log_density).all()
+
+
+def test_errors_of_b_are_hidden_where_no_rival_knows_them(monkeypatch):
+    """Then stars of all errors are predicted alike, and the clock stands still."""
+    import _cost
+    import _ours
+
+    monkeypatch.setitem(_ours.METHODS, "MCLMC", bt.Ensemble(members=3, warm_steps=100))
+    train, *_ = correlated_pairs(300, 1)
+    test, *_ = correlated_pairs(40, 2)
+    err = np.where(np.arange(40)[:, None] % 2 == 0, 1.0, 20.0) * [10.0, 0.05]
+    train = dataclasses.replace(train, y_err=np.broadcast_to([10.0, 0.05], train.y.shape))
+    test = dataclasses.replace(test, y_err=err)
+    _cost.begin()
+    told, hidden = _ours.bayestrans(train, test, 0, method="MCLMC").values()
+    assert _cost.ASIDE[0] > 0
+    spreads = (found.draws.std(axis=0)[:, 0] for found in (told, hidden))
+    wider, same = (np.median(each[1::2]) / np.median(each[::2]) for each in spreads)
+    assert wider > 4.0
+    assert same == pytest.approx(1.0, abs=0.3)
 
 
 def test_effective_draws_are_those_of_several_chains(posterior, split):
