@@ -19,7 +19,7 @@ from .network import Network
 from .pairs import Pairs
 from .progress import progress_bar
 from .refits import Refits
-from .regions import Region, regions
+from .regions import Region, regions, star_of
 from .sample import Method
 
 Floats = NDArray[np.float64]
@@ -58,8 +58,8 @@ class Learned(NamedTuple):
     report : dict
         Coverage of the refits' held-out stars before and after the stretch, by
         kind (``random``, and the classes of stars in held-out regions). Each
-        region is judged by a stretch learned without regions of its kind, each random
-        part by one learned without it. Of more than `MOST_STARS` stars the regions' are
+        region and each random part is judged by a stretch learned without its stars, of
+        other regions too. Of more than `MOST_STARS` stars the regions' are
         judged with the level and slope of the refits, which see fewer stars than the fit
         and are wider; what carries over to the fit, growth and fade, is the same.
     """
@@ -133,7 +133,8 @@ def _learn_block(
     """Return parameters and judged stars of each output of one network."""
     inputs = pairs.spec.blocks[0].inputs
     names = tuple(pairs.spec.input_names[j] for j in inputs)
-    parts = regions(pairs.x[:, list(inputs)], Neighbours.learn(pairs.x, inputs).points, names)
+    points = Neighbours.learn(pairs.x, inputs).points
+    parts = regions(pairs.x[:, list(inputs)], points, names, pairs.ids)
     many = len(pairs) > MOST_STARS
     with progress_bar(label, len(parts) + many, "refit", progress=progress) as bar:
         some = refits(MOST_STARS)
@@ -146,7 +147,7 @@ def _learn_block(
             for stars in zip(*found, strict=True)
         ]
         if many:
-            fifth = Region("random fifth", "random", np.arange(len(pairs)) % 5 == 0)
+            fifth = Region("random fifth", "random", star_of(pairs.ids) % 5 == 0)
             stars = refits(len(pairs)).without(fifth, key, FIFTH_STARS)
             bar.update()
             learned = [_relearn(*one, s) for one, s in zip(learned, stars, strict=True)]
@@ -160,21 +161,20 @@ def _joined(parts: list[HeldOut]) -> HeldOut:
 def learn_output(
     found: list[HeldOut], parts: list[Region], prior: float = PRIOR
 ) -> tuple[Floats, Judged]:
-    """Return one output's parameters, and its stars judged by regions of other kinds."""
+    """Return one output's parameters, and the stars of each region judged without its stars."""
     everything = _joined(found)
-    # Random parts are all of one kind; without any of them the level had nothing to rest on.
-    kinds = [part.name if part.kind == "random" else part.kind for part in parts]
-    counts = [len(stars.delta) for stars in found]
-    of_star = np.repeat(kinds, counts)
+    row = np.asarray(everything.row).astype(int)
+    of_star = np.repeat(np.arange(len(parts)), [len(stars.delta) for stars in found])
     density, pit = {}, {}
     density["before"], pit["before"] = compare(np.zeros(N_PARAMETERS), everything)
     density["after"], pit["after"] = (np.empty(len(of_star)) for _ in range(2))
-    for kind in dict.fromkeys(kinds):
-        here = of_star == kind
-        weight = np.where(here, 0.0, 1.0)
+    for number, part in enumerate(parts):
+        here = of_star == number
+        # Regions overlap: what another says of the same stars must not judge them.
+        weight = np.where(part.rows[row], 0.0, 1.0)
         judgement = compare(learn(everything, weight, prior=prior), everything)
         density["after"][here], pit["after"][here] = (values[here] for values in judgement)
-    random = np.repeat([part.kind == "random" for part in parts], counts)
+    random = np.array([part.kind == "random" for part in parts])[of_star]
     return learn(everything, prior=prior), Judged(
         np.asarray(everything.score), random, density, pit
     )

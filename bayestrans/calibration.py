@@ -53,6 +53,8 @@ class HeldOut(NamedTuple):
         Mean of linear regression. All in units of the scaled corrections.
     score : (n,) array
         Support scores with respect to all other stars.
+    row : (n,) array
+        Where the stars stand among the training stars.
     """
 
     location: Any
@@ -62,6 +64,7 @@ class HeldOut(NamedTuple):
     delta: Any
     linear: Any
     score: Any
+    row: Any
 
     def take(self, rows: NDArray) -> HeldOut:
         """Return some of the stars."""

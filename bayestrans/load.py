@@ -65,7 +65,7 @@ def from_tree(tree: xr.DataTree) -> Posterior:
         Density.from_arrays(groups["density"]),
         Neighbours.from_arrays(groups["support"]),
         Calibration.from_arrays(groups["calibration"]),
-        Baseline(**groups["baseline"]),
+        Baseline.from_arrays(groups["baseline"]),
         groups["probe"]["x"],
         groups["probe"]["x_err"],
         groups["probe"]["y"],
@@ -107,6 +107,8 @@ def _check_arrays(groups: dict[str, dict[str, NDArray]], spec: Spec) -> None:
         "kinds": (None, used - k),
     }
     baseline: Shapes = {"gram": (d + 1, d + 1), "cross": (d + 1, k), "square": (k, k)}
+    if "each_gram" in groups["baseline"]:
+        baseline |= {"each_gram": (k, d + 1, d + 1), "each_cross": (d + 1, k), "each_square": (k,)}
     probes = len(groups["probe"]["x"])
     probe: Shapes = {n: (probes, d if n[0] == "x" else k) for n in ("x", "x_err", "y", "y_err")}
     expected = {"scaler": scaler, "support": support, "baseline": baseline, "probe": probe}

@@ -41,6 +41,10 @@ WIDTHS, NEWTON_STEPS = 5, 2
 #: rounded inputs make a few others fall together.
 SAME_PLACE, SAME_SHARE = 1e-8, 0.01
 
+#: Stars at one place, on average, from which the inputs are rounded so coarsely that the
+#: score would be that of the rounding.
+ROUNDED = 5.0
+
 #: Classes of support in the order of growing score.
 CLASSES = ("dense", "sparse", "outside")
 
@@ -70,7 +74,8 @@ class Neighbours:
     of those stars: beyond an edge the nearest may be as close as anywhere, but on one
     side. The score is the reach over its median among the training stars: 1 at the usual
     spacing, larger where stars are rarer or lie on one side only.
-    More than `PLACES` training stars are taken together in that many places.
+    More than `PLACES` training stars are taken together in that many places. Where inputs are
+    rounded so coarsely that many stars share a place, stars lie anywhere within the steps.
 
     Attributes
     ----------
@@ -117,11 +122,12 @@ class Neighbours:
         # A direction without spread would blow tiny differences up without bound.
         whiten = vectors / np.sqrt(np.maximum(values, 1e-6)) / spread[:, None]
         points = (chosen - centre) @ whiten
-        places, weights = _places(points)
+        spread_out = (_within_steps(chosen) - centre) @ whiten
+        places, weights = _places(spread_out)
         rest = (np.array(thresholds), np.array(inputs))
-        rough = cls(points, centre, whiten, places, weights, _rough_spacing(points), *rest)
+        rough = cls(points, centre, whiten, places, weights, _rough_spacing(spread_out), *rest)
         # A training star is none of its own neighbours.
-        spacing = float(np.median(rough._reach(points, rough.held + 1.0)))
+        spacing = float(np.median(rough._reach(spread_out, rough.held + 1.0)))
         return cls(points, centre, whiten, places, weights, spacing, *rest)
 
     @property
@@ -183,6 +189,26 @@ class Neighbours:
     def from_arrays(cls, arrays: dict[str, Any]) -> Neighbours:
         """Rebuild from what `to_arrays` returned."""
         return cls(**{**arrays, "spacing": float(arrays["spacing"])})
+
+
+def _within_steps(x: Floats) -> Floats:
+    """Return inputs (N, D), those that are rounded coarsely anywhere within their steps."""
+    if len(np.unique(x, axis=0)) * ROUNDED > len(x):
+        return x
+    lot = np.random.default_rng(0).uniform(-0.5, 0.5, x.shape)
+    return np.column_stack(
+        [column + _step(column) * u for column, u in zip(x.T, lot.T, strict=True)]
+    )
+
+
+def _step(column: Floats) -> float:
+    """Return the usual distance between the values (N,) of an input; 0 where few are alike."""
+    values = np.unique(column)
+    if len(values) * ROUNDED > len(column):
+        return 0.0
+    apart = np.diff(values)
+    apart = apart[apart > 1e-9 * np.ptp(values)]  # floating point sees values that are none
+    return float(np.median(apart)) if len(apart) else 0.0
 
 
 def _places(points: Floats) -> tuple[Floats, Floats]:

@@ -117,7 +117,7 @@ class Refits:
         linear = Baseline.learn(rest, scaler).linear_mean(test.x, scaler, self.block.inputs)
         delta, noise = scaler.delta(test.x, test.y), scaler.noise(test.y_err)
         return [
-            _held_out(predictive, delta[:, k], noise[:, k], linear[:, k], score, place)
+            _held_out(predictive, place, delta[:, k], noise[:, k], linear[:, k], score, rows)
             for place, k in enumerate(self.block.outputs)
         ]
 
@@ -179,20 +179,14 @@ def about(
     return chosen
 
 
-def _held_out(
-    predictive: Mixture,
-    delta: NDArray,
-    noise: NDArray,
-    linear: NDArray,
-    score: NDArray,
-    place: int,
-) -> HeldOut:
-    """Return one output's stars, those that have it."""
+def _held_out(predictive: Mixture, place: int, delta: NDArray, *rest: NDArray) -> HeldOut:
+    """Return one output's stars, those that have it; ``rest`` in the order of `HeldOut`."""
     here = np.isfinite(delta)
+    noise, *rest = (values[here] for values in rest)
     location, scale = (
         np.asarray(part[:, place])[:, here] for part in (predictive.location, predictive.scale)
     )
-    err = np.asarray(predictive.error_factor[:, place, None]) * noise[here]
+    err = np.asarray(predictive.error_factor[:, place, None]) * noise
     dof = np.broadcast_to(np.asarray(predictive.dof)[:, None], location.shape)
-    arrays = (location, scale, err, dof, delta[here], linear[here], score[here])
+    arrays = (location, scale, err, dof, delta[here], *rest)
     return HeldOut(*(np.asarray(array, dtype=location.dtype) for array in arrays))

@@ -26,8 +26,9 @@ class Region(NamedTuple):
     ----------
     name : str
     kind : str
-        Regions of one kind overlap, and are never used to judge one another.
+        ``random``, or the region's name.
     rows : (N,) array of bool
+        All rows of its stars.
     """
 
     name: str
@@ -35,7 +36,9 @@ class Region(NamedTuple):
     rows: NDArray[np.bool_]
 
 
-def regions(x: Floats, points: Floats, names: tuple[str, ...], seed: int = 0) -> list[Region]:
+def regions(
+    x: Floats, points: Floats, names: tuple[str, ...], ids: NDArray, seed: int = 0
+) -> list[Region]:
     """Return tails of each input, the rim, holes, and random parts for comparison.
 
     Parameters
@@ -46,15 +49,17 @@ def regions(x: Floats, points: Floats, names: tuple[str, ...], seed: int = 0) ->
         The same stars, whitened.
     names : tuple of str
         The inputs' names.
+    ids : (N,) array
+        Identifiers; rows with the same one are one star, and held out together.
     seed : int
         Of the holes' centres and the random parts.
 
     Returns
     -------
     list of Region
-        The lowest and highest 7 % of each input; the tenth of the stars that
-        lies farthest from the centre (the corners); the tenths about three stars;
-        and four random tenths, of kind ``random``.
+        The lowest and highest 7 % of each input (more where values repeat); the tenth
+        of the stars that lies farthest from the centre (the corners); the tenths about
+        three stars; and four random tenths, of kind ``random``.
     """
     found = []
     for (j, name), side in itertools.product(enumerate(names), ("lowest", "highest")):
@@ -64,12 +69,21 @@ def regions(x: Floats, points: Floats, names: tuple[str, ...], seed: int = 0) ->
     for number, centre in enumerate(rng.choice(len(x), min(HOLES, len(x)), replace=False), 1):
         away = np.linalg.norm(points - points[centre], axis=1)
         found.append(Region(f"hole {number}", f"hole {number}", _nearest(away)))
-    part = rng.permutation(len(x)) // max(1, int(SHARE * len(x)))
+    star = star_of(ids)
+    found = [part._replace(rows=np.isin(star, star[part.rows])) for part in found]
+    count = int(star.max()) + 1
+    lot = (rng.permutation(count) // max(1, int(SHARE * count)))[star]
     found += [
-        Region(f"random part {number + 1}", "random", part == number)
+        Region(f"random part {number + 1}", "random", lot == number)
         for number in range(RANDOM_PARTS)
     ]
     return [region for region in found if _usable(region.rows, x)]
+
+
+def star_of(ids: NDArray) -> NDArray[np.int64]:
+    """Return the number of each row's star, in the order in which they come."""
+    _, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[inverse]
 
 
 def _usable(rows: NDArray[np.bool_], x: Floats) -> bool:

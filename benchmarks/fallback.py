@@ -23,7 +23,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor, kernels
 
 import bayestrans as bt
 from bayestrans.baseline import Baseline
-from bayestrans.calibrate import Judged, learn_output
+from bayestrans.calibrate import LEVEL_PRIOR, Judged, learn_output
 from bayestrans.calibration import HeldOut
 from bayestrans.gaps import Gaps
 from bayestrans.neighbours import Neighbours
@@ -160,7 +160,8 @@ def compare_on(pairs: bt.Pairs) -> list[str]:
         pairs = pairs.take(np.sort(chosen))
     inputs = pairs.spec.blocks[0].inputs
     names = tuple(pairs.spec.input_names[j] for j in inputs)
-    parts = regions(pairs.x[:, list(inputs)], Neighbours.learn(pairs.x, inputs).points, names)
+    points = Neighbours.learn(pairs.x, inputs).points
+    parts = regions(pairs.x[:, list(inputs)], points, names, pairs.ids)
     found = plain_refits(pairs, parts)
     print("pseudo-stars", file=sys.stderr)
     pseudo = with_pseudo_stars(pairs, parts)
@@ -168,7 +169,8 @@ def compare_on(pairs: bt.Pairs) -> list[str]:
     wider = with_discrepancy(pairs, parts, found)
 
     def judge(stars: Found) -> list[Judged]:
-        return [learn_output([f[k] for f in stars], parts)[1] for k in range(len(stars[0]))]
+        found = ([f[k] for f in stars] for k in range(len(stars[0])))
+        return [learn_output(each, parts, LEVEL_PRIOR)[1] for each in found]
 
     return [
         line("the network as it is", "before", judge(found)),

@@ -31,7 +31,7 @@ from bayestrans.regions import Region, regions
 
 def test_regions_are_tails_rim_holes_and_random_parts():
     x = cloud()
-    found = {region.name: region for region in regions(x, x, NAMES)}
+    found = {region.name: region for region in regions(x, x, NAMES, np.arange(1000))}
     assert len(found) == 2 * 2 + 1 + 3 + 4
     low = found["lowest teff"].rows
     assert low.sum() == 70
@@ -46,10 +46,22 @@ def test_regions_are_tails_rim_holes_and_random_parts():
     assert np.sum(parts, axis=0).max() == 1
 
 
+def test_rows_of_one_star_are_held_out_together_and_values_that_repeat_are():
+    x = np.vstack([cloud(), cloud(seed=1)])
+    ids = np.concatenate([np.arange(1000), np.arange(1000)])[::-1]
+    found = regions(x, x, NAMES, ids)
+    assert len(found) == 2 * 2 + 1 + 3 + 4
+    for part in found:
+        assert not set(ids[part.rows]) & set(ids[~part.rows])
+    drawn = [part.rows for part in found if part.kind == "random"]
+    assert [rows.sum() for rows in drawn] == [200] * 4
+    assert np.sum(drawn, axis=0).max() == 1
+
+
 def test_a_region_that_would_leave_an_input_constant_is_not_used():
     x = cloud()
     x[:, 1] = np.arange(1000) >= 950  # 50 stars of another kind
-    names = {region.name for region in regions(x, x, NAMES)}
+    names = {region.name for region in regions(x, x, NAMES, np.arange(1000))}
     assert "highest logg" not in names
     assert "highest teff" in names
 
@@ -298,18 +310,24 @@ def test_what_random_stars_miss_is_usual():
     assert excess(*[0] * 50, *[1] * 4, *[0] * 46, random=many) == math.inf
 
 
-def region(kind: str) -> Region:
-    return Region(kind, kind.split(" of ")[0], np.zeros(0, dtype=bool))
+def test_each_region_is_judged_by_what_was_learned_without_its_stars():
+    """Without what other regions say of the same stars, too."""
+    count = 1600
+    names = ("rim", "tail", "random of 1", "random of 2")
+    places = [np.arange(400 * n, 400 * n + 400) for n in range(4)]
+    places[1][:100] = places[0][:100]  # a hundred stars are in both
+    parts = [
+        Region(name, name.split(" of ")[0], np.isin(np.arange(count), place))
+        for name, place in zip(names, places, strict=True)
+    ]
+    found = [
+        held_out(count=400, wrong=w, seed=s)._replace(row=places[s].astype(np.float32))
+        for s, w in enumerate((1.0, 1.8, 1.3, 1.2))
+    ]
 
-
-def test_each_region_is_judged_by_what_was_learned_without_those_of_its_kind():
-    """Random parts by what was learned without themselves: the others are of their kind too."""
-    parts = [region(name) for name in ("rim", "tail", "random of 1", "random of 2")]
-    found = [held_out(count=400, wrong=w, seed=s) for s, w in enumerate((1.0, 1.8, 1.3, 1.2))]
-
-    def together(numbers) -> HeldOut:
-        chosen = zip(*(found[n] for n in numbers), strict=True)
-        return HeldOut(*(np.concatenate(arrays, axis=-1) for arrays in chosen))
+    def together(numbers, without=()) -> HeldOut:
+        chosen = [found[n].take(~np.isin(places[n], without)) for n in numbers]
+        return HeldOut(*(np.concatenate(arrays, axis=-1) for arrays in zip(*chosen, strict=True)))
 
     parameters, judged_ = learn_output(found, parts)
     np.testing.assert_array_equal(parameters, learn(together(range(4))))
@@ -317,7 +335,7 @@ def test_each_region_is_judged_by_what_was_learned_without_those_of_its_kind():
     others = {0: (1, 2, 3), 1: (0, 2, 3), 2: (0, 1, 3), 3: (0, 1, 2)}
     for number, rest in others.items():
         rows = slice(400 * number, 400 * number + 400)
-        after = compare(learn(together(rest)), found[number])
+        after = compare(learn(together(rest, places[number])), found[number])
         before = compare(np.zeros(4), found[number])
         for wanted, values in ((before, "before"), (after, "after")):
             np.testing.assert_allclose(judged_.density[values][rows], wanted[0], atol=1e-3)

@@ -164,6 +164,28 @@ def test_one_input_is_enough():
     assert np.median(Neighbours.learn(x, (0,)).score(x)) == pytest.approx(1, abs=0.15)
 
 
+@pytest.mark.parametrize("step", [0.02, 0.1, 0.25])
+@pytest.mark.parametrize("width", [1, 2])
+def test_rounded_inputs_are_as_good_as_whole_ones(step, width):
+    """Though hundreds of stars share a value: between two values there are stars, too."""
+    rng = np.random.default_rng(0)
+    x, new = rng.normal(size=(1000, width)), np.linspace(-4, 4, 41)[:, None] * np.ones(width)
+    every = tuple(range(width))
+    whole = Neighbours.learn(x, every).score(new)
+    rounded = Neighbours.learn(np.round(x / step) * step, every).score(new)
+    np.testing.assert_allclose(rounded, whole, rtol=0.6)
+    assert rounded[20] < 1.0 < 3.0 < rounded[0]
+
+
+def test_a_flag_beside_other_inputs_is_left_as_it_is():
+    x = stars()
+    x[:, 2] = x[:, 2] > -0.3
+    again = Neighbours.learn(x, (0, 1, 2))
+    between = x[:50].copy()
+    between[:, 2] = 0.5
+    assert (again.score(between) > 1.5 * again.score(x[:50])).mean() > 0.8
+
+
 def test_classes_begin_at_their_thresholds():
     found = Neighbours.learn(stars(50), (0, 1, 2), thresholds=(1.2, 3.0))
     score = np.array([0.0, 1.19, 1.2, 2.99, 3.0, 1e9, np.nan])
