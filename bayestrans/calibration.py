@@ -87,7 +87,8 @@ class Calibration:
     The first factor recalibrates among the training stars (a negative exponent is
     divided by :math:`1 + r^2`, so that it narrows nothing away from them), the
     second grows without bound. Both are monotone maps of each output's PIT, and
-    leave the outputs' rank correlations as they are.
+    leave the outputs' rank correlations as they are, but for B's errors, which are not
+    stretched.
 
     Beyond the scores at which anything was held out nothing is known of the network.
     With :math:`u = \max(0, s / s_\mathrm{tested} - 1)` its share is divided by

@@ -42,6 +42,9 @@ import bayestrans as bt
 from bayestrans.calibration import LEVELS, Calibration
 from bayestrans.neighbours import CLASSES, Neighbours
 
+#: Fewer values of a region and an output say nothing by themselves.
+LEAST = 30
+
 
 class Piece(NamedTuple):
     """One fit: random stars of a pair held out, or a region; where it is kept, if it is."""
@@ -157,9 +160,10 @@ def worst_output(pit: np.ndarray, names: Sequence[str]) -> str:
     return f"{100 * away.max():.1f} ({names[int(away.argmax())]})"
 
 
-def random_lines(name: str, stars: Stars, outputs: Sequence[str]) -> list[str]:
+def random_lines(name: str, parts: dict[str, Stars], outputs: Sequence[str]) -> list[str]:
     """Return the table's lines on random held-out stars."""
     lines = []
+    stars = Stars.of(list(parts.values()))
     score = stars["score"]
     decile = np.searchsorted(np.nanquantile(score, np.linspace(0, 1, 11)[1:-1]), score)
     count = min(int((decile == d).sum()) for d in range(10))
@@ -179,9 +183,10 @@ def random_lines(name: str, stars: Stars, outputs: Sequence[str]) -> list[str]:
     return lines
 
 
-def region_lines(name: str, stars: Stars, _: Sequence[str]) -> list[str]:
+def region_lines(name: str, parts: dict[str, Stars], outputs: Sequence[str]) -> list[str]:
     """Return the table's lines on held-out regions."""
     lines = []
+    stars = Stars.of(list(parts.values()))
     classes = stars["classes"]
     known = classes < CLASSES.index("outside")
     shares = [100 * float(np.mean(classes == c)) for c in range(len(CLASSES))]
@@ -200,9 +205,29 @@ def region_lines(name: str, stars: Stars, _: Sequence[str]) -> list[str]:
             + f" | {100 * stars.coverage(which, 0.9, known):.1f} | "
             + " / ".join("-" if np.isnan(c) else f"{100 * c:.0f}" for c in per_class)
             + "".join(f" | {m / values:.1f} ± {e / values:.1f}" for m, e in (unflagged, flagged))
-            + f" | {told if sure else f'({told})'} |"
+            + f" | {told if sure else f'({told})'} | "
+            + worst_region(parts, which, outputs)
+            + f" | {100 * stars.coverage(which, 0.68):.1f} | {stars[f'nll_{which}'].mean():.3f} |"
         )
     return lines
+
+
+def worst_region(parts: dict[str, Stars], which: str, outputs: Sequence[str]) -> str:
+    """Return the least coverage of 90 % intervals of one region's dense or sparse stars, and where.
+
+    Of one output; where there are fewer than `LEAST` such values it is not counted.
+    """
+    found = []
+    for name, stars in parts.items():
+        known = stars["classes"] < CLASSES.index("outside")
+        for pit, output in zip(stars[which][known].T, outputs, strict=True):
+            pit = pit[np.isfinite(pit)]
+            if len(pit) >= LEAST:
+                found.append((float(np.mean(np.abs(pit - 0.5) <= 0.45)), output, name))
+    if not found:
+        return "-"
+    share, output, name = min(found)
+    return f"{100 * share:.0f} ({output}, {name})"
 
 
 def excess(pit: np.ndarray, rows: np.ndarray) -> tuple[float, float]:
@@ -243,8 +268,8 @@ def main() -> None:
         for table, lines, region in zip(
             tables, (random_lines, region_lines), (False, True), strict=True
         ):
-            stars = Stars.of([stars for piece, stars in parts if piece.split.region is region])
-            table.extend(lines(name, stars, outputs))
+            some = {p.split.name: stars for p, stars in parts if p.split.region is region}
+            table.extend(lines(name, some, outputs))
             print("\n".join(table[-2:]), file=sys.stderr, flush=True)
     print("Random held-out stars: share (%) inside central intervals, all outputs.\n")
     print(
@@ -257,9 +282,9 @@ def main() -> None:
     print(
         "| pair | calibration | stars | dense / sparse / outside (%) | dense or sparse | "
         "by class | excess misses of 95 %, dense | sparse and outside | "
-        "of these flagged (if there are any) |"
+        "of these flagged (if there are any) | worst region | in 68 | NLL |"
     )
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    print("| --- " * 12 + "|")
     print("\n".join(tables[1]))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -105,3 +106,51 @@ def test_an_order_is_that_of_the_truth_but_for_what_its_samples_do_not_tell_apar
     assert told.startswith("ranks are the same")
     told = same_order(truth, np.array([0.2, 0.4, 0.1]), names)
     assert told == "ranks are not all the same: x and y"
+
+
+def known_stars(wide: float, count: int = 4000) -> dict[str, np.ndarray]:
+    """Return held-out stars of two outputs, said to scatter ``wide`` times as much as they do."""
+    rng = np.random.default_rng(0)
+    pit = stats.norm.cdf(rng.standard_normal((count, 2)) / wide)
+    score = np.sort(rng.uniform(0.5, 3.0, count))
+    classes = np.digitize(score, [1.5, 2.5])
+    same = {"score": score, "classes": classes}
+    after = stats.norm.cdf(rng.standard_normal((count, 2)))
+    nll = {"nll_before": np.full(count, 2.0), "nll_after": np.full(count, 1.5)}
+    return same | nll | {"before": pit, "after": after}
+
+
+@pytest.mark.parametrize(("wide", "inside"), [(1.0, 68.3), (2.0, 95.4), (0.5, 38.3)])
+def test_tables_of_held_out_stars_tell_right_wide_and_narrow_apart(wide, inside, monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    sparse = importlib.import_module("sparse")
+    stars = sparse.Stars(known_stars(wide))
+    before, after = (row.split(" | ") for row in sparse.random_lines("p", {"a": stars}, "xy"))
+    assert float(before[4]) == pytest.approx(inside, abs=1.5)
+    assert float(after[4]) == pytest.approx(68.3, abs=1.5)
+    off, off_after = (float(row[8].split()[0]) for row in (before, after))
+    assert off_after < 7.0
+    assert (off > 20.0) is (wide != 1.0)
+    before, after = (row.split(" | ") for row in sparse.region_lines("p", {"a": stars}, "xy"))
+    dense, rest = (float(cell.split()[0]) for cell in before[6:8])
+    told = before[8]
+    if wide == 0.5:  # 33 % miss where 5 % should; the classes have 40, 40 and 20 % of the stars
+        assert dense == pytest.approx(0.4 * 27.7, abs=1.0)
+        assert rest == pytest.approx(0.6 * 27.7, abs=1.0)
+        assert told in {"59", "60", "61"}
+    else:
+        assert max(dense, rest) < 0.5
+        assert told.startswith("(")
+    assert before[10:] == [f"{100 * stars.coverage('before', 0.68):.1f}", "2.000 |"]
+
+
+def test_the_worst_region_is_that_of_one_output_and_of_stars_that_are_not_outside(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    sparse = importlib.import_module("sparse")
+    good, bad = sparse.Stars(known_stars(1.0, 1000)), sparse.Stars(known_stars(1.0, 1000))
+    bad["after"][bad["classes"] == 2] = 0.0
+    assert sparse.worst_region({"a": good, "b": bad}, "after", "xy")[:2] in {"88", "89", "90"}
+    bad["after"][:400, 1] = 0.0
+    assert sparse.worst_region({"a": good, "b": bad}, "after", "xy") == "45 (y, b)"
+    bad["classes"][:] = 2
+    assert sparse.worst_region({"b": bad}, "after", "xy") == "-"

@@ -383,3 +383,18 @@ def test_outputs_of_all_but_the_same_scatter_have_draws():
     for draws in (drawn, replicate(mixture, np.zeros((2, 5)), np.random.default_rng(0))):
         assert np.std(draws) == pytest.approx(1, abs=0.2)
         np.testing.assert_allclose(draws[:, 0], -draws[:, 1], atol=0.01)
+
+
+@pytest.mark.parametrize("kind", ["true", "mean"])
+def test_a_calibration_moves_and_stretches_but_keeps_the_ranks(kind):
+    """And so the rank correlations of a star's outputs."""
+    pairs = stars(STARS)
+    plain = invented(pairs)
+    one = np.ones(3)
+    learned = Calibration(0.2 * one, 0.1 * one, np.array([1.0, 2.0, 3.0]), 0.5 * one)
+    before = plain.predict(pairs, kind=kind)
+    after = dataclasses.replace(plain, calibration=learned).predict(pairs, kind=kind)
+    place = [np.argsort(np.argsort(draws, axis=0), axis=0) for draws in (before, after)]
+    # Numbers that are equal in single precision may change places.
+    assert np.abs(place[0] - place[1]).max() <= 2
+    assert (after.std(axis=0) > 1.1 * before.std(axis=0)).all()
