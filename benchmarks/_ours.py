@@ -11,6 +11,7 @@ from _rivals import DRAWS, Prediction
 from arviz_stats.base import array_stats
 
 import bayestrans as bt
+from bayestrans.calibration import Calibration
 from bayestrans.measured import compare
 
 METHODS = {
@@ -25,8 +26,9 @@ METHODS = {
 PROBES = 100
 
 
-#: Of these, what they say where they are not told the held-out stars' errors of B, as no rival is.
-UNTOLD = ("MCLMC",)
+#: Of these, also what they say without the held-out stars' errors of B, which no rival is told,
+#: and what they said before their calibration.
+MORE = ("MCLMC",)
 
 
 def bayestrans(train: bt.Pairs, test: bt.Pairs, seed: int, *, method: str) -> dict[str, Prediction]:
@@ -37,11 +39,13 @@ def bayestrans(train: bt.Pairs, test: bt.Pairs, seed: int, *, method: str) -> di
     with predicting():
         found = {"": predicted(posterior, test)}
     LATER.append(lambda: {"effective": effective(posterior, test)})
-    if method in UNTOLD:
+    if method in MORE:
         with uncounted():
-            nothing = np.full_like(test.y_err, np.nan)
-            untold = dataclasses.replace(test, y_err=nothing)
+            untold = dataclasses.replace(test, y_err=np.full_like(test.y_err, np.nan))
             found[", errors of B not told"] = predicted(posterior, untold)
+            identity = Calibration.identity(len(test.spec.outputs))
+            plain = dataclasses.replace(posterior, calibration=identity)
+            found[", not calibrated"] = predicted(plain, test)
     return found
 
 

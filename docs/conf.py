@@ -15,7 +15,8 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
 ]
-exclude_patterns = ["_build", "side_by_side_tables.md", "growth_table.md"]  # included in pages
+# Included in pages.
+exclude_patterns = ["_build", "side_by_side_tables.md", "side_by_side_more.md", "growth_table.md"]
 default_role = "py:obj"  # `Spec` in a docstring links to it where it can
 
 myst_enable_extensions = ["amsmath", "dollarmath"]
