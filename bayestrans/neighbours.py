@@ -193,19 +193,16 @@ class Neighbours:
 
 def _within_steps(x: Floats) -> Floats:
     """Return inputs (N, D), those that are rounded coarsely anywhere within their steps."""
-    if len(np.unique(x, axis=0)) * ROUNDED > len(x):
+    values = [np.unique(column) for column in x.T]
+    # One input with many values tells the stars apart; to compare all of them takes long.
+    if max(map(len, values)) * ROUNDED > len(x) or len(np.unique(x, axis=0)) * ROUNDED > len(x):
         return x
     lot = np.random.default_rng(0).uniform(-0.5, 0.5, x.shape)
-    return np.column_stack(
-        [column + _step(column) * u for column, u in zip(x.T, lot.T, strict=True)]
-    )
+    return x + np.array([_step(each) for each in values]) * lot
 
 
-def _step(column: Floats) -> float:
-    """Return the usual distance between the values (N,) of an input; 0 where few are alike."""
-    values = np.unique(column)
-    if len(values) * ROUNDED > len(column):
-        return 0.0
+def _step(values: Floats) -> float:
+    """Return the usual distance between the distinct values of an input."""
     apart = np.diff(values)
     apart = apart[apart > 1e-9 * np.ptp(values)]  # floating point sees values that are none
     return float(np.median(apart)) if len(apart) else 0.0
