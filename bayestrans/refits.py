@@ -182,11 +182,11 @@ def about(
 def _held_out(predictive: Mixture, place: int, delta: NDArray, *rest: NDArray) -> HeldOut:
     """Return one output's stars, those that have it; ``rest`` in the order of `HeldOut`."""
     here = np.isfinite(delta)
-    noise, *rest = (values[here] for values in rest)
+    noise, *others = (values[here] for values in rest)
     location, scale = (
         np.asarray(part[:, place])[:, here] for part in (predictive.location, predictive.scale)
     )
     err = np.asarray(predictive.error_factor[:, place, None]) * noise
     dof = np.broadcast_to(np.asarray(predictive.dof)[:, None], location.shape)
-    arrays = (location, scale, err, dof, delta[here], *rest)
+    arrays = (location, scale, err, dof, delta[here], *others)
     return HeldOut(*(np.asarray(array, dtype=location.dtype) for array in arrays))
