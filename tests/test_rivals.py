@@ -225,3 +225,48 @@ def test_benchmark_prints_tables_and_writes_numbers(monkeypatch, tmp_path, capsy
         "linear",
         "identity",
     }
+
+
+def test_batches_leave_out_no_star_and_what_fills_them_up_is_not_learned():
+    found = np.asarray(rivals.batches(np.arange(10), 4))
+    assert found.shape == (3, 4)
+    assert sorted(found.ravel()) == [-1, -1, *range(10)]
+    assert rivals.batches(np.arange(3), 4).shape == (1, 3)
+    data = np.arange(20.0).reshape(10, 2), np.arange(10.0)[:, None]
+    _, target = rivals.batch_of(data, found[-1])
+    np.testing.assert_array_equal(target[:, 0], [8, 9, np.nan, np.nan])
+    known = np.isfinite(target)
+    assert rivals.mean_of_known(np.nan_to_num(target), known) == 8.5
+    assert rivals.mean_of_known(np.ones(2), np.zeros(2, dtype=bool)) == 0.0
+
+
+def test_every_learning_rate_has_its_chance():
+    """While the loss falls, 20 passes and then 5 for each of the others; else as many less."""
+
+    def passes(loss_at):
+        zero = np.array(0)
+        state = recipe._State(0.0, 0.0, None, 0.0, np.array(np.inf), zero, zero, zero)
+        rates = []
+        while state.rate < len(recipe.RATES):
+            rates.append(int(state.rate))
+            found = np.array(loss_at(len(rates)))
+            state = recipe._judged(state, found, 0.0, None, found, recipe.TRAININGS["notebook"])
+        assert len(rates) < 60
+        return np.bincount(rates).tolist(), round(1.0 / float(state.best))
+
+    assert passes(lambda n: 1.0 / n) == ([20, 5, 5], 30)
+    assert passes(lambda n: float(n)) == ([6, 5, 5], 1)
+
+
+def test_what_the_networks_spread_lacks_is_added():
+    rng = np.random.default_rng(0)
+    goal = rng.standard_normal((4000, 1))
+    found = 0.5 * rng.standard_normal((10, 4000, 1))
+    held = np.stack([rng.permutation(4000)[:800] for _ in range(10)])
+    _, spread = recipe._trimmed(found)
+    lacking = recipe.lacking(found, goal, held)
+    unseen = np.bincount(held.ravel(), minlength=4000)
+    both = np.mean(spread**2) + lacking[0] ** 2
+    # The goals scatter about what all predict, and so do the means of those who did not see them.
+    assert both == pytest.approx(1.0 + 0.25 * np.mean(1 / unseen[unseen > 0]), abs=0.07)
+    assert recipe.lacking(np.stack([goal] * 10), goal, held)[0] < 0.01
