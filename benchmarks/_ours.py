@@ -22,13 +22,12 @@ METHODS = {
     "Ensemble": bt.Ensemble(),
 }
 
-#: Held-out stars at which effective draws are counted.
-PROBES = 100
-
-
-#: Of these, also what they say without the held-out stars' errors of B, which no rival is told,
+#: Of which also what they say without the held-out stars' errors of B, which no rival is told,
 #: and what they said before their calibration.
 MORE = ("MCLMC",)
+
+#: Held-out stars at which effective draws are counted.
+PROBES = 100
 
 
 def bayestrans(train: bt.Pairs, test: bt.Pairs, seed: int, *, method: str) -> dict[str, Prediction]:

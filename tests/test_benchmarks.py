@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+import bayestrans as bt
+
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
@@ -154,3 +156,20 @@ def test_the_worst_region_is_that_of_one_output_and_of_stars_that_are_not_outsid
     assert sparse.worst_region({"a": good, "b": bad}, "after", "xy") == "45 (y, b)"
     bad["classes"][:] = 2
     assert sparse.worst_region({"b": bad}, "after", "xy") == "-"
+
+
+def test_a_method_that_fails_is_an_error_and_no_kept_method_is_forgotten(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    side, tables = (importlib.import_module(name) for name in ("side_by_side", "_tables"))
+    monkeypatch.setattr(side, "pairs_of", lambda *_: bt.simulate(50, 10, seed=0).pairs)
+    failed = subprocess.CompletedProcess([], 1, "", "no such luck")
+    monkeypatch.setattr(side.subprocess, "run", lambda *_, **__: failed)
+    seen = []
+    monkeypatch.setattr(tables, "collect", lambda files, *_: seen.extend(files) or {})
+    monkeypatch.setattr(tables, "page", lambda *_: "")
+    side.file_of(tmp_path, "simulated", "cubic").touch()
+    some = ["--pairs", "simulated", "--methods", "linear", "--keep", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["side_by_side.py", *some])
+    with pytest.raises(SystemExit, match="some methods failed"):
+        side.main()
+    assert seen == ["cubic"]
