@@ -19,7 +19,7 @@ from .network import Network
 from .pairs import Pairs
 from .progress import progress_bar
 from .refits import Refits
-from .regions import Region, regions, star_of
+from .regions import Region, regions
 from .sample import Method
 
 Floats = NDArray[np.float64]
@@ -134,7 +134,7 @@ def _learn_block(
     inputs = pairs.spec.blocks[0].inputs
     names = tuple(pairs.spec.input_names[j] for j in inputs)
     points = Neighbours.learn(pairs.x, inputs).points
-    parts = regions(pairs.x[:, list(inputs)], points, names, pairs.ids)
+    parts = regions(pairs.x[:, list(inputs)], points, names, pairs.star)
     many = len(pairs) > MOST_STARS
     with progress_bar(label, len(parts) + many, "refit", progress=progress) as bar:
         some = refits(MOST_STARS)
@@ -147,7 +147,7 @@ def _learn_block(
             for stars in zip(*found, strict=True)
         ]
         if many:
-            fifth = Region("random fifth", "random", star_of(pairs.ids) % 5 == 0)
+            fifth = Region("random fifth", "random", pairs.star % 5 == 0)
             stars = refits(len(pairs)).without(fifth, key, FIFTH_STARS)
             bar.update()
             learned = [_relearn(*one, s) for one, s in zip(learned, stars, strict=True)]

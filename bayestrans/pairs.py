@@ -84,6 +84,12 @@ class Pairs:
         """(N, K) array, True where survey B has a value."""
         return np.isfinite(self.y)
 
+    @property
+    def star(self) -> NDArray[np.int64]:
+        """(N,) array, the number of each row's star, in the order in which they come."""
+        _, first, inverse = np.unique(self.ids, return_index=True, return_inverse=True)
+        return np.argsort(np.argsort(first))[inverse]
+
     def take(self, rows: NDArray) -> Pairs:
         """Return the chosen rows (a mask or positions), in that order."""
         return Pairs(

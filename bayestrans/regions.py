@@ -37,7 +37,7 @@ class Region(NamedTuple):
 
 
 def regions(
-    x: Floats, points: Floats, names: tuple[str, ...], ids: NDArray, seed: int = 0
+    x: Floats, points: Floats, names: tuple[str, ...], star: NDArray[np.int64], seed: int = 0
 ) -> list[Region]:
     """Return tails of each input, the rim, holes, and random parts for comparison.
 
@@ -49,8 +49,8 @@ def regions(
         The same stars, whitened.
     names : tuple of str
         The inputs' names.
-    ids : (N,) array
-        Identifiers; rows with the same one are one star, and held out together.
+    star : (N,) array of int
+        `Pairs.star`; rows with the same number are one star, and held out together.
     seed : int
         Of the holes' centres and the random parts.
 
@@ -69,7 +69,6 @@ def regions(
     for number, centre in enumerate(rng.choice(len(x), min(HOLES, len(x)), replace=False), 1):
         away = np.linalg.norm(points - points[centre], axis=1)
         found.append(Region(f"hole {number}", f"hole {number}", _nearest(away)))
-    star = star_of(ids)
     found = [part._replace(rows=np.isin(star, star[part.rows])) for part in found]
     count = int(star.max()) + 1
     lot = (rng.permutation(count) // max(1, int(SHARE * count)))[star]
@@ -78,12 +77,6 @@ def regions(
         for number in range(RANDOM_PARTS)
     ]
     return [region for region in found if _usable(region.rows, x)]
-
-
-def star_of(ids: NDArray) -> NDArray[np.int64]:
-    """Return the number of each row's star, in the order in which they come."""
-    _, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[inverse]
 
 
 def _usable(rows: NDArray[np.bool_], x: Floats) -> bool:

@@ -161,7 +161,7 @@ def compare_on(pairs: bt.Pairs) -> list[str]:
     inputs = pairs.spec.blocks[0].inputs
     names = tuple(pairs.spec.input_names[j] for j in inputs)
     points = Neighbours.learn(pairs.x, inputs).points
-    parts = regions(pairs.x[:, list(inputs)], points, names, pairs.ids)
+    parts = regions(pairs.x[:, list(inputs)], points, names, pairs.star)
     found = plain_refits(pairs, parts)
     print("pseudo-stars", file=sys.stderr)
     pseudo = with_pseudo_stars(pairs, parts)

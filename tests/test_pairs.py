@@ -50,6 +50,10 @@ def test_split_takes_whole_rows():
         np.testing.assert_array_equal(part.y_err[:, 0], row + 60)
 
 
+def test_stars_are_numbered_in_the_order_in_which_they_come():
+    assert list(pairs(np.array(["c", "a", "c", "b"])).star) == [0, 1, 0, 2]
+
+
 def test_the_seed_decides_the_split():
     whole = pairs(range(100))
     assert rows(whole.split(0.2, seed=1)[1]) == rows(whole.split(0.2, seed=1)[1])
