@@ -95,7 +95,7 @@ def budget(
 
 def _spread_and_scatter(found: Mixture) -> tuple[Floats, Floats]:
     """Return the variance of the means and the mean variance (N, K), in scaled units."""
-    factor = student.variance(np.asarray(found.dof, dtype=np.float64))
+    factor = np.asarray(student.variance(found.tails), dtype=np.float64)
     location, scale = (np.asarray(a, dtype=np.float64) for a in (found.location, found.scale))
     return location.var(axis=0).T, (factor[:, None, None] * scale**2).mean(axis=0).T
 

@@ -45,8 +45,10 @@ class HeldOut(NamedTuple):
 
     Attributes
     ----------
-    location, scale, noise, dof : (S, n) array
-        One Student-t for each draw; ``noise`` is B's quoted error times its factor.
+    location, scale, noise : (S, n) array
+        One law for each draw; ``noise`` is B's quoted error times its factor.
+    dof, odds, width : (S, n) array
+        Of its `Tails`.
     delta : (n,) array
         What B measured.
     linear : (n,) array
@@ -61,10 +63,17 @@ class HeldOut(NamedTuple):
     scale: Any
     noise: Any
     dof: Any
+    odds: Any
+    width: Any
     delta: Any
     linear: Any
     score: Any
     row: Any
+
+    @property
+    def tails(self) -> student.Tails:
+        """How the scatter falls off."""
+        return student.Tails(self.dof, self.odds, self.width)
 
     def take(self, rows: NDArray) -> HeldOut:
         """Return some of the stars."""
@@ -250,7 +259,7 @@ def _standardised(parameters: jax.Array, stars: HeldOut) -> tuple[jax.Array, jax
 
 def _log_density(parameters: jax.Array, stars: HeldOut) -> jax.Array:
     t, total = _standardised(parameters, stars)
-    density = student.log_kernel(t**2, 1, stars.dof, 1) - jnp.log(total)
+    density = student.log_kernel(t**2, 1, stars.tails, 1) - jnp.log(total)
     return jax.scipy.special.logsumexp(density, axis=0) - jnp.log(len(density))
 
 
@@ -264,5 +273,5 @@ def _objective(parameters: jax.Array, stars: HeldOut, weight: jax.Array, prior: 
 @compiled
 def _compare(parameters: jax.Array, stars: HeldOut) -> tuple[jax.Array, jax.Array]:
     t, _ = _standardised(parameters, stars)
-    pit = student.cumulative(t, stars.dof).mean(axis=0)
+    pit = student.cumulative(t, stars.tails).mean(axis=0)
     return _log_density(parameters, stars), pit

@@ -182,7 +182,7 @@ def _score_baseline(posterior: Posterior, pairs: Pairs, predictive: Predictive) 
         jnp.asarray(predictive.scale.T),
         jnp.asarray(predictive.corr),
         jnp.zeros(residual.T.shape),
-        dof,
+        student.Tails(dof),
     )
     import scoringrules
 

@@ -82,7 +82,9 @@ def _noise(given: dict[str, Any]) -> Noise:
     factor = given.get("error_factor", given.get("scatter") is None)
     if isinstance(factor, bool):
         factor = "free" if factor else "one"
-    return Noise(**given | {"error_factor": factor})
+    # Nor were there outliers then.
+    outliers = given.get("outliers", False)
+    return Noise(**given | {"error_factor": factor, "outliers": outliers})
 
 
 def _check_arrays(groups: dict[str, dict[str, NDArray]], spec: Spec) -> None:

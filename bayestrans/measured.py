@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from . import student
-from .model import degrees_of_freedom
+from .model import tails_of
 from .pairs import Pairs
 from .posterior import Posterior
 from .predictive import Mixture, replicate
@@ -68,7 +68,7 @@ def compare(posterior: Posterior, pairs: Pairs) -> Comparison:
         for rows, mixture in posterior.mixtures(block, pairs.x, pairs.x_err):
             values, errors = (jnp.asarray(a[np.ix_(rows, outputs)].T) for a in (delta, err))
             if table is None:  # the same for all stars
-                table = jnp.asarray(student.tabulate(np.asarray(mixture.dof, np.float64)))
+                table = jnp.asarray(student.tabulate(mixture.tails))
             joint[rows], below, centre = _compare(mixture, table, values, errors)
             pit[rows[:, None], outputs], mean[rows[:, None], outputs] = below.T, centre.T
         log_density += joint
@@ -119,14 +119,13 @@ def half_width(posterior: Posterior, mean: Floats, scatter: Floats) -> Floats:
     """Return about half of the central 68 % (N, K) of B's true parameters, in their units.
 
     From means and scatter (S, N, K) of all draws. Heavy tails may have no useful
-    variance, so the scatter counts with the 84th percentile of its Student-t.
+    variance, so the scatter counts with the 84th percentile of its law.
     """
     one_sigma, variance = special.ndtr(1.0), np.empty(mean.shape[1:])
     for block in posterior.blocks:
         shape = posterior.shape(block.block)
-        dof = np.asarray(degrees_of_freedom(posterior.flat_draws(block), shape))
+        wide = student.quantile(one_sigma, tails_of(posterior.flat_draws(block), shape))
         outputs = list(block.block.outputs)
-        wide = np.where(np.isinf(dof), 1.0, special.stdtrit(np.minimum(dof, 1e6), one_sigma))
         variance[:, outputs] = ((scatter[..., outputs] * wide[..., None, None]) ** 2).mean(axis=0)
     return np.sqrt(mean.var(axis=0) + variance)
 
@@ -138,7 +137,7 @@ def _scaled(posterior: Posterior, pairs: Pairs) -> tuple[Floats, Floats]:
 
 def _density(draw: Mixture, delta: jax.Array, err: jax.Array) -> jax.Array:
     noise = draw.error_factor[:, None] * err
-    return student.log_density(delta - draw.location, draw.scale, draw.corr, noise, draw.dof)
+    return student.log_density(delta - draw.location, draw.scale, draw.corr, noise, draw.tails)
 
 
 @compiled

@@ -2,7 +2,7 @@
 
 A ridge-linear map plus a network gives the mean, the network's second head the
 logarithm of the scatter, and the corrections follow a multivariate Student-t
-about it.
+with outliers about it.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ Draw = Mapping[str, jax.Array]
 #: Prior standard deviation of the factor of B's quoted errors: below one, where it is cut, and of
 #: its logarithm where it is free.
 BELOW_ONE_SD, FREE_SD = 0.2, 0.3
+#: Priors of outliers: the mean of their odds, which are exponential, as at odds beyond one the
+#: outliers would be the usual stars; and the median, and standard deviation of the logarithm, of
+#: the excess of their width over one.
+ODDS, WIDTH = 0.02, (4.0, 0.5)
 #: The site of the correlations' unknowns: inverse hyperbolic tangents of partial correlations.
 PARTIAL = "corr_arctanh"
 #: What may be assumed of the factor of B's quoted errors.
@@ -56,6 +60,9 @@ class Noise:
         large; nothing (the default where the scatter is known); or any factor, which takes for
         errors of B what is Gaussian in the scatter, or goes with B's errors, and B's true values
         are then told too narrowly.
+    outliers : bool, optional
+        Learn what share of the stars are outliers, and how many times wider their scatter is;
+        by default where the degrees of freedom are learned.
 
     Raises
     ------
@@ -68,8 +75,11 @@ class Noise:
     dof: float | None = None
     correlated: bool = True
     error_factor: str | None = None
+    outliers: bool | None = None
 
     def __post_init__(self) -> None:
+        if self.outliers is None:
+            object.__setattr__(self, "outliers", self.dof is None)
         if self.error_factor is None:
             object.__setattr__(self, "error_factor", "below one" if self.scatter is None else "one")
         if self.error_factor not in ERROR_FACTORS:
@@ -154,6 +164,8 @@ class Shape(NamedTuple):
         What is assumed of the factor of B's quoted errors.
     kinds : Kinds or None
         If the stars fall into kinds by what they lack.
+    outliers : bool
+        The share of outliers and their width are learned.
     """
 
     network: Network
@@ -163,6 +175,7 @@ class Shape(NamedTuple):
     correlated: bool
     error_factor: str = "one"
     kinds: Kinds | None = None
+    outliers: bool = False
 
     @classmethod
     def of(
@@ -171,17 +184,19 @@ class Shape(NamedTuple):
         """Return the shape of a block with ``n_outputs`` outputs."""
         correlated = noise.correlated and n_outputs > 1
         known = noise.scatter is not None
-        assert noise.error_factor is not None  # what is left open is decided when it is made
-        return cls(network, n_outputs, known, noise.dof, correlated, noise.error_factor, kinds)
+        factor, outliers = noise.error_factor, noise.outliers
+        assert factor is not None  # what is left open is decided when it is made
+        assert outliers is not None
+        return cls(network, n_outputs, known, noise.dof, correlated, factor, kinds, outliers)
 
 
 def model(data: Data, shape: Shape) -> None:
     """Draw all unknowns from the prior and observe the corrections (a NumPyro model)."""
     draw = prior(shape, len(data.z))
     location, scale = location_and_scale(draw, data.z, data.scatter, shape)
-    corr, dof = correlation(draw, shape), degrees_of_freedom(draw, shape)
+    corr, tails = correlation(draw, shape), tails_of(draw, shape)
     err = error_factor(draw, shape)[:, None] * data.err
-    log_density = student.log_density(data.delta - location, scale, corr, err, dof)
+    log_density = student.log_density(data.delta - location, scale, corr, err, tails)
     numpyro.factor("stars", per_star(log_density, data).sum())
 
 
@@ -230,6 +245,10 @@ def prior(shape: Shape, n_features: int) -> dict[str, jax.Array]:
         draw["corr_cholesky"] = cholesky(jnp.tanh(_sample(PARTIAL, LKJ(k, 2.0))), k, jnp)
     if shape.dof is None:
         draw["dof_above_2"] = _sample("dof_above_2", dist.Gamma(2.0, 0.1))
+    if shape.outliers:
+        draw["outlier_odds"] = _sample("outlier_odds", dist.Gamma(1.0, 1.0 / ODDS))
+        wider = dist.LogNormal(math.log(WIDTH[0]), WIDTH[1])
+        draw["outlier_width_above_1"] = _sample("outlier_width_above_1", wider)
     return draw
 
 
@@ -296,9 +315,12 @@ def error_factor(draw: Draw, shape: Shape) -> jax.Array:
     return jnp.ones(shape.n_outputs) if shape.error_factor == "one" else draw["error_factor"]
 
 
-def degrees_of_freedom(draw: Draw, shape: Shape) -> jax.Array | float:
-    """Return the degrees of freedom of the scatter for one draw."""
-    return draw["dof_above_2"] + 2.0 if shape.dof is None else shape.dof
+def tails_of(draw: Mapping[str, Any], shape: Shape) -> student.Tails:
+    """Return how the scatter falls off for one draw, or for each of many."""
+    dof = draw["dof_above_2"] + 2.0 if shape.dof is None else shape.dof
+    if not shape.outliers:
+        return student.Tails(dof)
+    return student.Tails(dof, draw["outlier_odds"], draw["outlier_width_above_1"] + 1.0)
 
 
 def prior_draws(

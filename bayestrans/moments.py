@@ -1,4 +1,4 @@
-"""Summaries of mixtures of Student-t's, in closed form: no noise is drawn."""
+"""Summaries of mixtures of laws, in closed form: no noise is drawn."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Summary(NamedTuple):
 
 @compiled
 def moments(mixture: Mixture, table: jax.Array) -> Summary:
-    """Summarise the mixture of Student-t's in closed form: no noise is drawn.
+    """Summarise the mixture in closed form: no noise is drawn.
 
-    ``table`` is `student.polynomial` of the mixture's degrees of freedom.
+    ``table`` is `student.polynomial` of the mixture's tails.
     """
-    stretch = jnp.where(jnp.isinf(mixture.dof), 1.0, mixture.dof / (mixture.dof - 2.0))
+    stretch = student.variance(mixture.tails)
     mean = mixture.location.mean(axis=0)
     away = mixture.location - mean
     between = jnp.einsum("sin,sjn->ijn", away, away) / len(away)

@@ -1,4 +1,4 @@
-"""The predictive of each star: one Student-t per posterior draw, and draws from it."""
+"""The predictive of each star: one law per posterior draw, and draws from it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .calibration import applied
-from .model import Shape, correlation, degrees_of_freedom, error_factor, location_and_scale
+from .model import Shape, correlation, error_factor, location_and_scale, tails_of
 from .programs import compiled
+from .student import Tails
 
 #: Added to the diagonal of a correlation matrix: in single precision that of outputs whose
 #: scatter is all but the same has no Cholesky factor, and NaN would be drawn for every star.
@@ -22,15 +23,15 @@ RIDGE = 1e-6
 
 
 class Mixture(NamedTuple):
-    """Predictive of some stars for one network: one Student-t per posterior draw.
+    """Predictive of some stars for one network: one law per posterior draw.
 
     Attributes
     ----------
     location, scale : (S, K, N) array
         In units of the scaled corrections; stars run along the last axis.
     corr : (S, K, K) array
-    dof : (S,) array
-        Degrees of freedom, infinite for Gaussian noise.
+    tails : Tails
+        Of arrays (S,).
     error_factor : (S, K) array
         What B's quoted errors are to be multiplied by.
     """
@@ -38,7 +39,7 @@ class Mixture(NamedTuple):
     location: jax.Array
     scale: jax.Array
     corr: jax.Array
-    dof: jax.Array
+    tails: Tails
     error_factor: jax.Array
 
 
@@ -60,8 +61,8 @@ def mixture_of_each(
 
 def _one(draw: Mapping[str, jax.Array], z: jax.Array, scatter: jax.Array, shape: Shape) -> Mixture:
     location, scale = location_and_scale(draw, z, scatter, shape)
-    dof = jnp.asarray(degrees_of_freedom(draw, shape), dtype=location.dtype)
-    return Mixture(location, scale, correlation(draw, shape), dof, error_factor(draw, shape))
+    tails = Tails(*(jnp.asarray(part, location.dtype) for part in tails_of(draw, shape)))
+    return Mixture(location, scale, correlation(draw, shape), tails, error_factor(draw, shape))
 
 
 @compiled
@@ -75,9 +76,10 @@ def calibrated(
 
 @compiled
 def draw_noise(mixture: Mixture, err: jax.Array, keys: jax.Array, base: jax.Array) -> jax.Array:
-    """Add Student-t noise with scale D R D + diag((f e)^2): the same law as the likelihood's."""
+    """Add noise with scale D R D + diag((f e)^2): the same law as the likelihood's."""
     n_draws, n_outputs, _ = mixture.location.shape
     cholesky = jnp.linalg.cholesky(mixture.corr + RIDGE * jnp.eye(n_outputs))
+    tails = mixture.tails
 
     def star(words: jax.Array, location: jax.Array, scale: jax.Array, err: jax.Array) -> jax.Array:
         key = jax.random.fold_in(jax.random.fold_in(base, words[0]), words[1])
@@ -86,12 +88,14 @@ def draw_noise(mixture: Mixture, err: jax.Array, keys: jax.Array, base: jax.Arra
             "sij,sj->si", cholesky, jax.random.normal(inner, (n_draws, n_outputs))
         )
         noise = within + mixture.error_factor * err * jax.random.normal(outer, (n_draws, n_outputs))
-        half = 0.5 * mixture.dof
+        half = 0.5 * tails.dof
         stretch = jnp.where(
             jnp.isinf(half),
             1.0,
             jnp.sqrt(half / jax.random.gamma(tail, jnp.where(jnp.isinf(half), 1.0, half))),
         )
+        lot = jax.random.uniform(jax.random.fold_in(tail, 1), (n_draws,))
+        stretch = jnp.where(lot < tails.share, tails.width, 1.0) * stretch
         return location + stretch[:, None] * noise
 
     return jax.vmap(star, (0, 2, 2, 1), 2)(keys, mixture.location, mixture.scale, err)
@@ -105,14 +109,19 @@ def replicate(
     For replicated data, which need no star to keep its noise: NumPy's gamma
     numbers take a tenth of the time, and nothing to compile.
     """
-    location, scale, corr, dof, factor = (np.asarray(part, np.float64) for part in mixture)
+    location, scale, corr, factor, *tails = (
+        np.asarray(part, np.float64)
+        for part in (*mixture[:3], mixture.error_factor, *mixture.tails)
+    )
     ridge = RIDGE * np.eye(corr.shape[-1])
     within = np.linalg.cholesky(corr + ridge) @ rng.standard_normal(location.shape)
     noise = scale * within + factor[..., None] * err * rng.standard_normal(location.shape)
-    half = np.where(np.isinf(dof), 1.0, 0.5 * dof)[:, None]
-    chi_square = rng.gamma(half, 1.0, (len(dof), location.shape[2])) / half
-    tail = np.where(np.isinf(dof)[:, None], 1.0, chi_square)
-    return location + noise / np.sqrt(tail)[:, None]
+    dof, odds, width = (part[:, None] for part in tails)
+    half = np.where(np.isinf(dof), 1.0, 0.5 * dof)
+    lot = len(dof), location.shape[2]
+    tail = np.where(np.isinf(dof), 1.0, rng.gamma(half, 1.0, lot) / half)
+    stretch = np.where(rng.random(lot) < odds / (1.0 + odds), width, 1.0) / np.sqrt(tail)
+    return location + stretch[:, None] * noise
 
 
 def star_keys(x: NDArray[np.float64], x_err: NDArray[np.float64]) -> NDArray[np.uint32]:

@@ -187,6 +187,6 @@ def _held_out(predictive: Mixture, place: int, delta: NDArray, *rest: NDArray) -
         np.asarray(part[:, place])[:, here] for part in (predictive.location, predictive.scale)
     )
     err = np.asarray(predictive.error_factor[:, place, None]) * noise
-    dof = np.broadcast_to(np.asarray(predictive.dof)[:, None], location.shape)
-    arrays = (location, scale, err, dof, delta[here], *others)
+    tails = (np.broadcast_to(np.asarray(a)[:, None], location.shape) for a in predictive.tails)
+    arrays = (location, scale, err, *tails, delta[here], *others)
     return HeldOut(*(np.asarray(array, dtype=location.dtype) for array in arrays))

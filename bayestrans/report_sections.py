@@ -116,6 +116,7 @@ def _facts(posterior: Posterior) -> list[tuple[str, str]]:
     record, network, noise = posterior.record, posterior.network, posterior.noise
     widths = ", ".join(map(str, network.hidden)) or "none: a linear map"
     dof = "learned" if noise.dof is None else f"fixed at {noise.dof:g}"
+    with_outliers = " with outliers" if noise.outliers else ""
     known = "learned from the inputs" if noise.scatter is None else "known"
     together = "with correlations" if noise.correlated else "without correlations"
     versions = ", ".join(f"{name} {v}" for name, v in record.get("versions", {}).items())
@@ -124,7 +125,7 @@ def _facts(posterior: Posterior) -> list[tuple[str, str]]:
         ("training stars", str(record.get("stars", len(posterior.neighbours.points)))),
         ("networks", ", ".join(block.block.name for block in posterior.blocks)),
         ("hidden layers", f"{widths} ({network.activation})"),
-        ("scatter", f"Student-t, {known}, degrees of freedom {dof}, {together}"),
+        ("scatter", f"Student-t{with_outliers}, {known}, degrees of freedom {dof}, {together}"),
         ("method", str(record.get("method", "not recorded"))),
         ("posterior draws", str(posterior.n_draws)),
         ("seed", str(record.get("seed", "not recorded"))),

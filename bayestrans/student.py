@@ -1,4 +1,4 @@
-"""Multivariate Student-t densities with per-star scales, without LAPACK.
+"""Multivariate Student-t densities with outliers and per-star scales, without LAPACK.
 
 A batched Cholesky of thousands of 3 x 3 matrices costs more than a whole
 network, so the factorisation is unrolled over the few outputs and runs on
@@ -8,19 +8,47 @@ vectors of stars.
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import betainc
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
+
+
+class Tails(NamedTuple):
+    """How the scatter falls off, whatever its scale.
+
+    A star is an outlier at the given odds, and its scatter then ``width`` times wider: a
+    Student-t's wings tell how the usual star's errors differ from one to the next, and
+    cannot tell as well of a few stars that are something else, such as binaries.
+
+    Attributes
+    ----------
+    dof : scalar or (S,) array
+        Degrees of freedom of the Student-t; infinity gives the Gaussian.
+    odds : scalar or (S,) array
+        Of being an outlier; 0 where there are none.
+    width : scalar or (S,) array
+        How many times wider the scatter of outliers is.
+    """
+
+    dof: Any
+    odds: Any = 0.0
+    width: Any = 1.0
+
+    @property
+    def share(self) -> Any:
+        """The share of outliers."""
+        return self.odds / (1.0 + self.odds)
 
 
 def log_density(
-    residual: jax.Array, scale: jax.Array, corr: jax.Array, err: jax.Array, dof: jax.Array | float
+    residual: jax.Array, scale: jax.Array, corr: jax.Array, err: jax.Array, tails: Tails
 ) -> jax.Array:
-    r"""Log density of a Student-t with scale matrix :math:`D R D + \mathrm{diag}(e^2)`.
+    r"""Log density about a location with scale matrix :math:`D R D + \mathrm{diag}(e^2)`.
 
     Parameters
     ----------
@@ -33,8 +61,8 @@ def log_density(
         Correlation matrix :math:`R`.
     err : (K, N) array
         Quoted errors :math:`e`, zero where there are none.
-    dof : scalar
-        Degrees of freedom; infinity gives the Gaussian.
+    tails : Tails
+        Of scalars. Outliers are so in all of their values, with the errors.
 
     Returns
     -------
@@ -46,7 +74,7 @@ def log_density(
     log_det, distance = _factor(
         residual, jnp.where(seen, scale, 0.0), corr, jnp.where(seen, err, 1.0)
     )
-    return -0.5 * log_det + log_kernel(distance, count, dof, len(residual))
+    return -0.5 * log_det + log_kernel(distance, count, tails, len(residual))
 
 
 def _factor(residual, scale, corr, err):  # type: ignore[no-untyped-def]
@@ -67,11 +95,20 @@ def _factor(residual, scale, corr, err):  # type: ignore[no-untyped-def]
     return log_det, sum(w**2 for w in white)
 
 
-def log_kernel(distance, count, dof, most):  # type: ignore[no-untyped-def]
+def log_kernel(distance, count, tails, most):  # type: ignore[no-untyped-def]
     """Return the log density at a squared distance in ``count`` dimensions of unit scale.
 
     There are at most ``most`` dimensions.
     """
+    dof, odds, width = tails
+    usual = _log_student(distance, count, dof, most)
+    if isinstance(odds, float) and odds == 0.0:
+        return usual
+    wider = _log_student(distance / width**2, count, dof, most) - count * jnp.log(width)
+    return jnp.logaddexp(usual, jnp.log(odds) + wider) - jnp.log1p(odds)
+
+
+def _log_student(distance, count, dof, most):  # type: ignore[no-untyped-def]
     gaussian = -0.5 * (distance + count * jnp.log(2.0 * jnp.pi))
     if isinstance(dof, float) and dof == float("inf"):
         return gaussian
@@ -98,7 +135,14 @@ def _log_gamma_ratios(x: jax.Array, most: int) -> list[jax.Array]:
     return ratios[1 : most + 1]
 
 
-def cumulative(t: jax.Array, dof: jax.Array) -> jax.Array:
+def cumulative(t: jax.Array, tails: Tails) -> jax.Array:
+    """Return the probability below ``t`` at unit scale, elementwise."""
+    dof, _, width = tails
+    usual = _student_below(t, dof)
+    return usual + tails.share * (_student_below(t / width, dof) - usual)
+
+
+def _student_below(t: jax.Array, dof: jax.Array) -> jax.Array:
     """Return the probability below ``t`` of a standard Student-t, elementwise.
 
     Written about the centre, where the usual form in ``dof / (dof + t**2)``
@@ -127,11 +171,25 @@ def _normal_equivalent(t: jax.Array, dof: jax.Array) -> jax.Array:
 TABLE_REACH, TABLE_STEPS = 10.0, 1024
 
 
-def tabulate(dof: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the probability below the knots for each dof (S,), (S, knots), for `from_table`."""
-    knots = np.sinh(np.linspace(-TABLE_REACH, TABLE_REACH, TABLE_STEPS + 1))
+def tabulate(tails: Tails) -> NDArray[np.float64]:
+    """Return the probability below the knots for each draw, (S, knots), for `from_table`."""
+    return _below(np.sinh(np.linspace(-TABLE_REACH, TABLE_REACH, TABLE_STEPS + 1)), tails)
+
+
+def _below(t: NDArray[np.float64], tails: Tails) -> NDArray[np.float64]:
+    """Return the probability below each ``t`` for each draw (S, T)."""
+    dof, _, width = (np.asarray(part, np.float64)[..., None] for part in tails)
     # SciPy's: the one in JAX takes longer to compile than this to run.
-    return special.stdtr(dof[:, None], knots)
+    usual = special.stdtr(dof, t)
+    share = np.asarray(tails.share, np.float64)[..., None]
+    return np.asarray(usual + share * (special.stdtr(dof, t / width) - usual))
+
+
+def quantile(level: float, tails: Tails) -> NDArray[np.float64]:
+    """Return below what, at unit scale, a share ``level`` lies for each draw (S,)."""
+    table = np.atleast_2d(tabulate(tails))
+    place = np.array([np.interp(level, row, np.arange(row.size)) for row in table])
+    return np.asarray(np.sinh((2.0 * place / TABLE_STEPS - 1.0) * TABLE_REACH))
 
 
 def from_table(table: jax.Array, t: jax.Array) -> jax.Array:
@@ -144,29 +202,31 @@ def from_table(table: jax.Array, t: jax.Array) -> jax.Array:
     return below + (above - below) * (place - left)
 
 
-def variance(dof: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the variance of unit scale for each dof, which must exceed 2."""
-    endless = np.isinf(dof)
-    dof = np.where(endless, 3.0, dof)
-    return np.where(endless, 1.0, dof / (dof - 2.0))
+def variance(tails: Tails) -> Any:
+    """Return the variance at unit scale for each draw; degrees of freedom must exceed 2."""
+    xp = jnp if isinstance(tails.dof, jax.Array) else np
+    endless = xp.isinf(tails.dof)
+    dof = xp.where(endless, 3.0, tails.dof)
+    usual = xp.where(endless, 1.0, dof / (dof - 2.0))
+    return usual * (1.0 + tails.share * (tails.width**2 - 1.0))
 
 
 #: Terms of the polynomial that stands for the distribution function.
 TERMS = 9
 
 
-def polynomial(dof: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return coefficients (S, TERMS) for `from_polynomial` of each dof (S,)."""
+def polynomial(tails: Tails) -> NDArray[np.float64]:
+    """Return coefficients (S, TERMS) for `from_polynomial` of each draw."""
     s = np.linspace(0.0, 0.995, 400)[1:]
     t = 2.0 * s / (1.0 - s)
     powers = s[:, None] ** np.arange(1, TERMS + 1)
     weight = np.where(t < 4.0, 1.0, 0.1)[:, None]
-    values = stats.t.cdf(t, dof[:, None]) - 0.5
+    values = _below(t, tails) - 0.5
     return np.linalg.lstsq(powers * weight, (values * weight[:, 0]).T)[0].T
 
 
 def from_polynomial(t: jax.Array, table: jax.Array) -> jax.Array:
-    """Return the probability between 0 and ``t``, with its sign, for one dof (TERMS,).
+    """Return the probability between 0 and ``t``, with its sign, for one draw (TERMS,).
 
     A polynomial in ``|t| / (2 + |t|)``: cheaper than `cumulative`, and right
     to 0.002 out to 2.5, where quantiles of a catalogue lie.

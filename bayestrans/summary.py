@@ -19,7 +19,7 @@ from scipy import stats
 
 from . import student
 from .bundles import BUNDLE, bundled, unbundled
-from .model import Shape, location_and_scale
+from .model import Shape, location_and_scale, tails_of
 from .moments import QUANTILES, Summary
 from .programs import compiled
 
@@ -60,13 +60,15 @@ class Chosen(NamedTuple):
 def chosen(draws: Mapping[str, NDArray], rows: NDArray[np.int64], shape: Shape) -> Chosen:
     """Return some of the draws (S, ...), ready for `summarise`."""
     some = {name: values[rows] for name, values in draws.items()}
-    dof = np.full(len(rows), shape.dof) if shape.dof else some["dof_above_2"] + 2.0
+    tails = student.Tails(
+        *(np.broadcast_to(np.asarray(a, np.float64), len(rows)) for a in tails_of(some, shape))
+    )
     corr = np.broadcast_to(np.eye(shape.n_outputs), (len(rows), shape.n_outputs, shape.n_outputs))
     if shape.correlated:
         corr = np.einsum("sij,skj->sik", some["corr_cholesky"], some["corr_cholesky"])
-    variance = student.variance(dof)[:, None, None] * corr
-    half = float(np.median(stats.t.ppf(QUANTILES["p84"], dof)))
-    arrays = (variance, student.polynomial(dof), half)
+    variance = student.variance(tails)[:, None, None] * corr
+    half = float(np.median(student.quantile(QUANTILES["p84"], tails)))
+    arrays = (variance, student.polynomial(tails), half)
     return Chosen(
         {name: jnp.asarray(values) for name, values in some.items()},
         *(jnp.asarray(a, jnp.float32) for a in arrays),

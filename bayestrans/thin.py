@@ -33,19 +33,22 @@ CHECKED = 2
 
 
 class _Draws(NamedTuple):
-    """The mixture of some stars in double precision: ``location`` and ``scale`` (S, K, N)."""
+    """The mixture of some stars in double precision: ``location`` and ``scale`` (S, K, N).
+
+    ``variance`` (S,) is that of noise of unit scale.
+    """
 
     location: Floats
     scale: Floats
     corr: Floats
-    dof: Floats
+    variance: Floats
 
 
 class _Summary(NamedTuple):
     """What some draws say of each star.
 
     ``mean``, ``core`` and ``sd`` (K, N); ``corr`` (K, K, N). ``core`` is the width without
-    the factor of the tails: with dof near 2 the standard deviation is several times larger,
+    the factor of the tails: with outliers the standard deviation can be several times larger,
     and a mean that is off by little of it can be off by much of what lies between p16 and p84.
     """
 
@@ -81,17 +84,17 @@ def fewest(mixture: Mixture) -> NDArray[np.int64]:
 
 
 def _at(mixture: Mixture, stars: NDArray[np.bool_]) -> _Draws:
-    location, scale, corr, dof = (np.asarray(part, dtype=np.float64) for part in mixture[:4])
-    return _Draws(location[..., stars], scale[..., stars], corr, dof)
+    parts = (*mixture[:3], student.variance(mixture.tails))
+    location, scale, corr, variance = (np.asarray(part, dtype=np.float64) for part in parts)
+    return _Draws(location[..., stars], scale[..., stars], corr, variance)
 
 
 def _summary(draws: _Draws, rows: NDArray[np.int64]) -> _Summary:
-    location, scale, corr, dof = (part[rows] for part in draws)
+    location, scale, corr, variance = (part[rows] for part in draws)
     mean = location.mean(axis=0)
     away = location - mean
     shape = (location.shape[1], *location.shape[1:])
     core, covariance = np.empty(shape), np.empty(shape)
-    variance = student.variance(dof)
     for i, j in combinations_with_replacement(range(len(mean)), 2):
         between = np.einsum("sn,sn->n", away[:, i], away[:, j]) / len(rows)
         for total, tails in ((core, np.ones(len(rows))), (covariance, variance)):
@@ -122,15 +125,15 @@ def _apart(found: _Summary, whole: _Summary) -> float:
 
 def _features(draws: _Draws) -> NDArray[np.float32]:
     """Return what the summaries are means of, (S, F), over each star's widths."""
-    whole = _summary(draws, np.arange(len(draws.dof)))
+    whole = _summary(draws, np.arange(len(draws.variance)))
     away = ((draws.location - whole.mean) / whole.core).astype(np.float32)
     first, second = np.triu_indices(away.shape[1])
     twice = np.where(first == second, 1.0, np.sqrt(2.0)).astype(np.float32)[:, None]
     corr = draws.corr[:, first, second, None].astype(np.float32) * twice
     parts = [MEANS * away, away[:, first] * away[:, second] * twice]
     for tails, width in (
-        (np.ones(len(draws.dof)), whole.core),
-        (np.sqrt(student.variance(draws.dof)), whole.sd),
+        (np.ones(len(draws.variance)), whole.core),
+        (np.sqrt(draws.variance), whole.sd),
     ):
         unit = (draws.scale * tails[:, None, None] / width).astype(np.float32)
         parts.append(unit[:, first] * unit[:, second] * corr)

@@ -20,6 +20,14 @@ Groups = dict[str, xr.Dataset]
 
 #: The variable of the log likelihood that is of all outputs of all networks.
 JOINT = "joint"
+#: Unknowns of the scatter that mean the same in every chain, unlike a network's weights.
+SCATTER_SITES = (
+    "log_scatter",
+    "error_factor",
+    "dof_above_2",
+    "outlier_odds",
+    "outlier_width_above_1",
+)
 
 
 def as_fitted(posterior: Posterior) -> Posterior:
@@ -70,7 +78,7 @@ def function_groups(posterior: Posterior, mean: Floats, scatter: Floats) -> Grou
             if posterior.noise.scatter is None or part is mean:
                 values[name] = _per_draw(posterior, part[..., k], "probe", output.unit)
     for block in posterior.blocks:
-        for site in ("log_scatter", "error_factor", "dof_above_2"):
+        for site in SCATTER_SITES:
             if site in block.draws:
                 name, draws = f"{block.block.name}{SEPARATOR}{site}", block.draws[site]
                 dims = [f"{name}_dim_{i}" for i in range(draws.ndim - 2)]

@@ -35,7 +35,8 @@ def polynomial(train: bt.Pairs, test: bt.Pairs, seed: int, *, degree: int) -> Pr
         design, design_at = _terms(z[rows], at, degree)
         location, scale, corr, dof = _regress(design, delta[np.ix_(rows, outputs)], design_at)
         residual = np.where(test.seen, held, np.nan)[:, outputs] - location
-        density = student.log_density(*map(jnp.asarray, (residual.T, scale.T, corr)), 0.0, dof)
+        arrays = map(jnp.asarray, (residual.T, scale.T, corr))
+        density = student.log_density(*arrays, 0.0, student.Tails(dof))
         unit = np.where(test.seen[:, outputs], np.log(scaler.delta_scale[outputs]), 0.0)
         log_density += np.asarray(density) - unit.sum(axis=1)
         with predicting():

@@ -38,5 +38,6 @@ def held_out(
     network = linear + rng.normal(0.0, 3.0 if leaving else 0.0, count)
     truth = linear + share * (network - linear) + scatter * rng.normal(size=count)
     ones = np.ones((2, count))
-    arrays = (network * ones, ones, 0 * ones, np.inf * ones, truth, linear, score, np.arange(count))
+    tails = (np.inf * ones, 0 * ones, ones)
+    arrays = (network * ones, ones, 0 * ones, *tails, truth, linear, score, np.arange(count))
     return HeldOut(*(np.asarray(a, dtype=np.float32) for a in arrays))

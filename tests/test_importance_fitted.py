@@ -80,7 +80,7 @@ def test_the_budget_sums_to_the_catalogues_variance(posterior, split):
         scale = wider.scaler.delta_scale[list(block.block.outputs)]
         mine = found[:, list(block.block.outputs)]
         for rows, mixture in wider.mixtures(block, x, x_err, SETTINGS["draws"]):
-            table = student.polynomial(np.asarray(mixture.dof))
+            table = student.polynomial(mixture.tails)
             catalogue = moments(mixture, table)  # what `translate` gives for stars like these
             expected = (np.asarray(catalogue.sd).T * scale) ** 2
             np.testing.assert_allclose(mine[rows].sum("part"), expected, rtol=1e-3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,13 +20,14 @@ from bayestrans.model import (
     Noise,
     Shape,
     correlation,
-    degrees_of_freedom,
     location_and_scale,
     model,
     site_shapes,
+    tails_of,
 )
 from bayestrans.network import Network
 from bayestrans.programs import compiled
+from bayestrans.student import Tails
 
 FUNCTIONS = {
     "tanh": np.tanh,
@@ -110,6 +112,8 @@ def test_a_linear_network_has_no_weights():
         "error_factor",
         "corr_cholesky",
         "dof_above_2",
+        "outlier_odds",
+        "outlier_width_above_1",
     }
 
 
@@ -186,7 +190,8 @@ def gappy(data) -> Data:
 def point(shape: Shape) -> dict[str, np.ndarray]:
     """Return some values of the unknowns that the prior allows."""
     values = draw_weights(site_shapes(shape, F), seed=3)
-    for name in ("amplitude", "scatter_amplitude", "error_factor", "dof_above_2"):
+    positive = {"amplitude", "scatter_amplitude", "error_factor", "dof_above_2"}
+    for name in positive | {"outlier_odds", "outlier_width_above_1"}:
         if name in values:
             values[name] = np.abs(values[name]) + 0.3
     if shape.error_factor == "below one":
@@ -213,6 +218,10 @@ def log_prior(values: dict, shape: Shape) -> float:
             total += stats.halfnorm.logpdf(value).sum()
         elif name == "dof_above_2":
             total += stats.gamma.logpdf(value, 2, scale=10)
+        elif name == "outlier_odds":
+            total += stats.expon.logpdf(value, scale=0.02)
+        elif name == "outlier_width_above_1":
+            total += stats.lognorm.logpdf(value, 0.5, scale=4.0)
         elif name == "error_factor":
             law = stats.lognorm(FREE_SD)
             if shape.error_factor == "below one":
@@ -265,9 +274,12 @@ def log_likelihoods(values: dict, data: Data, shape: Shape) -> np.ndarray:
         matrix = d @ root @ root.T @ d + np.diag(noise**2)
         matrix = matrix[np.ix_(seen, seen)]
         if math.isinf(dof):
-            each.append(stats.multivariate_normal.logpdf(residual[seen], cov=matrix))
+            law = partial(stats.multivariate_normal.logpdf, residual[seen])
         else:
-            each.append(stats.multivariate_t.logpdf(residual[seen], shape=matrix, df=dof))
+            law = partial(stats.multivariate_t.logpdf, residual[seen], df=dof)
+        odds, width = (values.get(f"outlier_{w}", 0.0) for w in ("odds", "width_above_1"))
+        usual, wider = law(None, matrix), law(None, (1 + width) ** 2 * matrix)
+        each.append(np.log((np.exp(usual) + odds * np.exp(wider)) / (1 + odds)))
     return np.array(each)
 
 
@@ -279,6 +291,8 @@ SHAPES = {
     "linear": Shape.of(Network(()), Noise(), K),
     "factor of errors": Shape.of(Network((4, 4, 2)), Noise(error_factor="free"), K),
     "errors as quoted": Shape.of(Network((4, 4, 2)), Noise(error_factor="one"), K),
+    "Gaussian with outliers": Shape.of(Network(()), Noise(dof=math.inf, outliers=True), K),
+    "without outliers": Shape.of(Network(()), Noise(outliers=False), K),
     "known noise": Shape.of(Network((4, 4, 2)), Noise(scatter=(0.4, 0.9), dof=math.inf), K),
     "uncorrelated": Shape.of(Network(()), Noise(dof=5.0, correlated=False), K),
     "two kinds": Shape.of(Network((4, 4, 2)), Noise(), K, kinds=KINDS),
@@ -317,7 +331,7 @@ def test_location_and_scale_are_the_formula(shape, data):
 def test_no_correlation_is_the_identity_and_given_dof_are_kept():
     shape = SHAPES["uncorrelated"]
     np.testing.assert_array_equal(correlation({}, shape), np.eye(K))
-    assert degrees_of_freedom({}, shape) == 5
+    assert tails_of({}, shape) == Tails(5.0, 0.0, 1.0)
 
 
 def test_site_shapes_are_what_the_likelihood_needs():
@@ -339,12 +353,15 @@ def test_site_shapes_are_what_the_likelihood_needs():
         "error_factor": (2,),
         "corr_cholesky": (2, 2),
         "dof_above_2": (),
+        "outlier_odds": (),
+        "outlier_width_above_1": (),
     }
 
 
 def test_what_is_given_is_not_learned():
     found = site_shapes(SHAPES["known noise"], F)
-    assert not {"log_scatter", "scatter_amplitude", "dof_above_2"} & set(found)
+    assert not {"log_scatter", "scatter_amplitude", "dof_above_2", "outlier_odds"} & set(found)
+    assert "outlier_odds" not in site_shapes(SHAPES["without outliers"], F)
     assert "error_factor" not in site_shapes(SHAPES["errors as quoted"], F)
     assert found["weight_out"] == (2, 2)  # no head for the scatter
     assert "corr_cholesky" not in site_shapes(SHAPES["uncorrelated"], F)

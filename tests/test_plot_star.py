@@ -104,7 +104,9 @@ def test_the_draws_are_those_of_the_posterior(posterior, one):
             )
             for level, place in zip(LEVELS, np.quantile(delta, LEVELS), strict=True):
                 away = (place - location[:, row]) / scale[:, row]
-                below = stats.t.cdf(away, np.asarray(mixture.dof)).mean()
+                dof, odds, width = (np.asarray(part) for part in mixture.tails)
+                wider = stats.t.cdf(away / width, dof)
+                below = np.mean((stats.t.cdf(away, dof) + odds * wider) / (1 + odds))
                 error = np.sqrt(level * (1 - level) / len(found))
                 assert below == pytest.approx(level, abs=4 * error)
     columns = {item.column: one.x[:, j] for j, item in enumerate(posterior.spec.inputs)}

@@ -11,6 +11,7 @@ import pytest
 from scipy import special, stats
 
 from bayestrans import student
+from bayestrans.student import Tails
 
 N = 6
 OUTPUTS = [1, 2, 3, 5]
@@ -33,9 +34,12 @@ def matrix(scale, corr, err, star):
     return d @ corr @ d + np.diag(err[:, star] ** 2)
 
 
-def density(residual, scale, err, corr, dof):
-    log_density = jax.jit(student.log_density, static_argnums=4)
-    return np.asarray(log_density(*map(jnp.asarray, (residual, scale, corr, err)), dof))
+def density(residual, scale, err, corr, dof, *outliers):
+    @jax.jit  # of constants: outliers that are not there are left out of the program
+    def log_density(*arrays):
+        return student.log_density(*arrays, Tails(dof, *outliers))
+
+    return np.asarray(log_density(*map(jnp.asarray, (residual, scale, corr, err))))
 
 
 def reference(residual, scale, err, corr, dof):
@@ -52,6 +56,13 @@ def reference(residual, scale, err, corr, dof):
     return np.array(expected)
 
 
+def contaminated(residual, scale, err, corr, dof, odds, width):
+    """Return the same where outliers are ``width`` times wider in all that they have."""
+    usual = reference(residual, scale, err, corr, dof)
+    wider = reference(residual, width * scale, width * err, corr, dof)
+    return np.log((np.exp(usual) + odds * np.exp(wider)) / (1 + odds))
+
+
 @pytest.mark.parametrize("dof", [2.1, 30.0, math.inf])
 @pytest.mark.parametrize("k", OUTPUTS)
 def test_log_density_is_scipys_multivariate_t(k, dof):
@@ -64,7 +75,7 @@ def test_log_density_is_scipys_multivariate_t(k, dof):
 def test_traced_degrees_of_freedom_give_the_same(dof):
     residual, scale, err, corr = case(3)
     traced = jax.jit(student.log_density)(
-        *map(jnp.asarray, (residual, scale, corr, err)), jnp.asarray(dof)
+        *map(jnp.asarray, (residual, scale, corr, err)), Tails(jnp.asarray(dof))
     )
     np.testing.assert_allclose(traced, reference(residual, scale, err, corr, dof), rtol=2e-5)
 
@@ -88,6 +99,31 @@ def test_ratios_of_gamma_functions_are_scipys():
 
 
 @pytest.mark.parametrize("dof", [2.5, math.inf])
+@pytest.mark.parametrize("outliers", [(0.02, 150.0), (1.0, 3.0)])
+@pytest.mark.parametrize("k", [1, 3])
+def test_outliers_are_wider_together(k, outliers, dof):
+    residual, scale, err, corr = case(k)
+    residual[0, 0], residual[-1, 1] = 40.0, np.nan if k > 1 else -90.0
+    found = density(residual, scale, err, corr, dof, *outliers)
+    expected = contaminated(residual, scale, err, corr, dof, *outliers)
+    np.testing.assert_allclose(found, expected, rtol=2e-5)
+    traced = jax.jit(student.log_density)(
+        *map(jnp.asarray, (residual, scale, corr, err)), Tails(*map(jnp.asarray, (dof, *outliers)))
+    )
+    np.testing.assert_allclose(traced, expected, rtol=2e-5)
+
+
+@pytest.mark.parametrize("odds", [0.0, 1e-30])
+def test_where_there_are_no_outliers_their_width_means_nothing(odds):
+    residual, scale, err, corr = (jnp.asarray(a) for a in case(3))
+    plain = student.log_density(residual, scale, corr, err, Tails(3.0))
+    found = student.log_density(
+        residual, scale, corr, err, Tails(jnp.asarray(3.0), jnp.asarray(odds), jnp.asarray(9.0))
+    )
+    np.testing.assert_allclose(found, plain, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dof", [2.5, math.inf])
 def test_missing_values_leave_the_marginal_density(dof):
     residual, scale, err, corr = case(3)
     residual[0, 0] = residual[1, 1] = residual[2, 2] = residual[:2, 3] = np.nan
@@ -102,6 +138,9 @@ def test_a_star_without_any_value_says_nothing():
     assert abs(density(residual, scale, err, corr, 4.0)[1]) < 1e-6
 
 
+LAW = Tails(3.5, 0.1, 6.0)
+
+
 def test_gradients_are_finite_and_right_beside_missing_values():
     residual, scale, err, corr = case(3)
     residual[0, 0] = residual[1:, 1] = residual[:, 2] = np.nan
@@ -110,7 +149,7 @@ def test_gradients_are_finite_and_right_beside_missing_values():
     def total(shift, log_scale):
         moved = jnp.asarray(residual) - shift
         spread = jnp.asarray(scale) * jnp.exp(log_scale)
-        return student.log_density(moved, spread, jnp.asarray(corr), jnp.asarray(err), 3.5).sum()
+        return student.log_density(moved, spread, jnp.asarray(corr), jnp.asarray(err), LAW).sum()
 
     zero = jnp.zeros((3, N))
     for argument in (0, 1):
@@ -126,7 +165,8 @@ def test_gradients_are_finite_and_right_beside_missing_values():
                     r[k, n] -= sign * step
                 else:
                     s[k, n] *= np.exp(sign * step)
-                ends.append(reference(r[:, [n] * N], s[:, [n] * N], err[:, [n] * N], corr, 3.5)[0])
+                law = contaminated(r[:, [n] * N], s[:, [n] * N], err[:, [n] * N], corr, *LAW)
+                ends.append(law[0])
             assert gradient[k, n] == pytest.approx((ends[0] - ends[1]) / (2 * step), abs=2e-4)
 
 
@@ -139,7 +179,9 @@ MANY = [300.0, 1e4]
 def below() -> dict[float, np.ndarray]:
     """Return the probabilities below T by degrees of freedom."""
     dof = np.array([*DOFS, *MANY])
-    found = jax.jit(student.cumulative)(jnp.asarray(T), jnp.asarray(dof)[:, None])
+    none = jnp.zeros(len(dof))[:, None]
+    tails = Tails(jnp.asarray(dof)[:, None], none, none + 1.0)
+    found = jax.jit(student.cumulative)(jnp.asarray(T), tails)
     return dict(zip(dof.tolist(), np.asarray(found), strict=True))
 
 
@@ -157,7 +199,7 @@ def test_cumulative_has_the_density_as_slope_at_the_centre(below, dof):
 
 @pytest.fixture(scope="module")
 def table() -> jnp.ndarray:
-    return jnp.asarray(student.tabulate(np.array(DOFS)))
+    return jnp.asarray(student.tabulate(Tails(np.array(DOFS))))
 
 
 def test_table_agrees_with_cumulative_everywhere(below, table):
@@ -175,3 +217,53 @@ def test_table_is_monotone_and_stays_in_0_to_1(table):
     assert found.max() <= 1
     assert (found[:, 0] < 1e-4).all()
     assert (found[:, -1] > 1 - 1e-4).all()
+
+
+# ---- outliers in one dimension ------------------------------------------------------------
+
+OUTLIERS = Tails(
+    np.array([2.5, 8.0, 60.0, math.inf, math.inf]),
+    np.array([0.0, 0.05, 0.04, 0.1, 1.0]),
+    np.array([1.0, 3.0, 130.0, 8.0, 2.0]),
+)
+
+
+def below_with_outliers(t):
+    dof, odds, width = (part[:, None] for part in OUTLIERS)
+    return (stats.t.cdf(t, dof) + odds * stats.t.cdf(t / width, dof)) / (1 + odds)
+
+
+def test_cumulative_and_table_with_outliers_are_the_mixture():
+    expected = below_with_outliers(T)
+    tails = Tails(*(jnp.asarray(part)[:, None] for part in OUTLIERS))
+    found = jax.jit(student.cumulative)(jnp.asarray(T), tails)
+    np.testing.assert_allclose(found, expected, atol=3e-6)
+    t = jnp.asarray(np.tile(T, (len(OUTLIERS.dof), 1)))
+    found = student.from_table(jnp.asarray(student.tabulate(OUTLIERS)), t)
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("level", [0.16, 0.5, 0.84, 0.975])
+def test_quantiles_have_their_share_below(level):
+    found = student.quantile(level, OUTLIERS)
+    np.testing.assert_allclose(np.diag(below_with_outliers(found)), level, atol=2e-5)
+    one = student.quantile(level, Tails(8.0))
+    np.testing.assert_allclose(one, stats.t.ppf(level, 8.0), atol=5e-4)
+
+
+def test_the_variance_is_that_of_usual_stars_and_outliers_together():
+    dof, odds, width = OUTLIERS
+    expected = stats.t.var(dof) * (1 + odds * width**2) / (1 + odds)
+    np.testing.assert_allclose(student.variance(OUTLIERS), expected)
+    traced = student.variance(Tails(*(jnp.asarray(part) for part in OUTLIERS)))
+    np.testing.assert_allclose(traced, expected, rtol=1e-5)
+
+
+def test_polynomials_with_outliers_are_right_where_quantiles_lie():
+    t = np.linspace(-30, 30, 2001)
+    expected = below_with_outliers(t) - 0.5
+    for row, exact in zip(student.polynomial(OUTLIERS), expected, strict=True):
+        found = student.from_polynomial(jnp.asarray(t), jnp.asarray(row, jnp.float32))
+        away = np.abs(np.asarray(found) - exact)
+        assert away.max() < 0.02
+        assert away[np.abs(t) < 2.5].max() < 0.003

@@ -19,7 +19,7 @@ from bayestrans.moments import Summary, moments
 from bayestrans.network import Network
 from bayestrans.predictive import Mixture, mixture
 from bayestrans.programs import compiled
-from bayestrans.student import from_polynomial, polynomial
+from bayestrans.student import Tails, from_polynomial, polynomial
 from bayestrans.summary import (
     BUNDLE,
     CACHED,
@@ -34,9 +34,9 @@ ONES = jnp.ones(K)
 
 
 def network(draws: int, dof: float | None = None, spread: float = 0.2) -> tuple[dict, Shape]:
-    """Return draws about one function, and their shape."""
+    """Return draws about one function, with outliers where ``dof`` is None, and their shape."""
     rng = np.random.default_rng(0)
-    shape = Shape(Network((8,)), K, False, dof, True)
+    shape = Shape(Network((8,)), K, False, dof, True, outliers=dof is None)
     sites = {
         name: rng.normal(size=size) + spread * rng.normal(size=(draws, *size))
         for name, size in site_shapes(shape, FEATURES).items()
@@ -45,6 +45,8 @@ def network(draws: int, dof: float | None = None, spread: float = 0.2) -> tuple[
     sites["corr_cholesky"] = np.broadcast_to(corr, (draws, K, K))
     if dof is None:
         sites["dof_above_2"] = rng.uniform(0.5, 8, draws)
+        sites["outlier_odds"] = rng.uniform(0.01, 0.08, draws)
+        sites["outlier_width_above_1"] = rng.uniform(1, 10, draws)
     return {n: np.asarray(v, dtype=np.float32) for n, v in sites.items()}, shape
 
 
@@ -101,7 +103,7 @@ def test_more_stars_than_one_call_takes_are_summarised_alike():
 @pytest.mark.parametrize("dof", [2.05, 3.0, 8.0, 100.0, np.inf])
 def test_the_polynomial_is_the_distribution_function(dof):
     t = np.linspace(-30, 30, 2001)
-    table = jnp.asarray(polynomial(np.array([dof]))[0], jnp.float32)
+    table = jnp.asarray(polynomial(Tails(np.array([dof])))[0], jnp.float32)
     exact = stats.t.cdf(t, dof) - 0.5
     away = np.abs(np.asarray(from_polynomial(jnp.asarray(t), table)) - exact)
     assert away.max() < 0.01
@@ -135,7 +137,8 @@ def test_the_fewest_draws_summarise_other_stars_as_all_do(dof):
 
 def test_draws_that_are_all_alike_need_no_more_than_the_least():
     one = full(600)
-    assert len(fewest(Mixture(*(jnp.repeat(part[:1], 300, axis=0) for part in one)))) == COUNTS[0]
+    alike = jax.tree.map(lambda part: jnp.repeat(part[:1], 300, axis=0), one)
+    assert len(fewest(alike)) == COUNTS[0]
 
 
 def test_few_draws_are_all_kept():
@@ -187,7 +190,7 @@ def test_the_size_of_groups_does_not_matter(group):
     want, _ = summarise(part, z, ONES, nothing, shape)
     found, _ = summarise(part, z, ONES, nothing, shape, group)
     for name, values in want._asdict().items():
-        np.testing.assert_allclose(getattr(found, name), values, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(getattr(found, name), values, rtol=1e-4, atol=3e-4)
 
 
 def test_a_device_without_room_gets_fewer_stars_at_a_time(posterior, split, monkeypatch, caplog):
