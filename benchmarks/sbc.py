@@ -5,11 +5,11 @@ a small network from the prior, its stars from the network, and the posterior of
 with each method; the rank of the true function among its draws must be uniform over the runs
 (Talts et al. 2018, arXiv 1804.06788). Ranks of weights would say nothing: what is ranked are
 the location and the log scatter at a few places, dense and beyond the training stars, the
-degrees of freedom, the factor of the errors and the correlation. Printed are, for each method,
-the shares of true values in central 50, 68, 90 and 95 % intervals and how many of the
-quantities stay within the simultaneous 99 % band of the ECDF of their ranks. With ``--keep``
-the methods of several commands come into one picture, and are compared with NUTS, which takes
-many times as long as the others.
+degrees of freedom, odds and width of outliers, the factor of the errors and the correlation.
+Printed are, for each method, the shares of true values in central 50, 68, 90 and 95 % intervals
+and how many of the quantities stay within the simultaneous 99 % band of the ECDF of their ranks.
+With ``--keep`` the methods of several commands come into one picture, and are compared with
+NUTS, which takes many times as long as the others.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from arviz_stats.ecdf_utils import ecdf_pit
 from matplotlib.figure import Figure
 
 import bayestrans as bt
-from bayestrans.model import Data, Shape, correlation, location_and_scale, prior
+from bayestrans.model import Data, Shape, correlation, location_and_scale, prior, tails_of
 from bayestrans.plot_style import COLOURS, PAGE, frame
 from bayestrans.sample import Method
 from bayestrans.target import Target, build_target
@@ -56,8 +56,9 @@ GROUPS = {
     "scatter, dense": slice(8, 14),
     "scatter, beyond": slice(14, 16),
     "dof": slice(16, 17),
-    "error factor": slice(17, 19),
-    "correlation": slice(19, 20),
+    "outliers": slice(17, 19),
+    "error factor": slice(19, 21),
+    "correlation": slice(21, 22),
 }
 
 
@@ -66,8 +67,16 @@ def functions(draw: dict[str, jax.Array]) -> jax.Array:
     ones = jnp.ones(OUTPUTS)
     location, scale = location_and_scale(draw, jnp.asarray(PLACES.T, jnp.float32), ones, SHAPE)
     # The places run slowest, so that those beyond are the last.
-    parts = [location.T.ravel(), jnp.log(scale).T.ravel(), draw["dof_above_2"][None]]
+    parts = [location.T.ravel(), jnp.log(scale).T.ravel(), jnp.stack(tails_of(draw, SHAPE))]
     return jnp.concatenate([*parts, draw["error_factor"], correlation(draw, SHAPE)[0, 1:]])
+
+
+def stretches(
+    dof: float, odds: float, width: float, count: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Return by how much the tails make the scatter of each star wider (count,)."""
+    outlier = rng.random(count) < odds / (1.0 + odds)
+    return np.where(outlier, width, 1.0) / np.sqrt(rng.chisquare(dof, count) / dof)
 
 
 def quantities(constrain: Callable[..., dict[str, jax.Array]], position: jax.Array) -> jax.Array:
@@ -92,7 +101,7 @@ def simulated(runs: int, seed: int, noise: bt.Noise = NOISE) -> Iterator[tuple[D
         z = rng.normal(size=(FEATURES, STARS))
         err = 0.3 * np.exp(0.5 * rng.normal(size=(OUTPUTS, STARS)))
         location, scale = location_and_scale(draw, jnp.asarray(z), empty.scatter, SHAPE)
-        corr, dof = np.asarray(correlation(draw, SHAPE)), float(draw["dof_above_2"]) + 2.0
+        corr, tails = np.asarray(correlation(draw, SHAPE)), map(float, tails_of(draw, SHAPE))
         scaled = np.asarray(scale)
         covariance = np.einsum("in,ij,jn->nij", scaled, corr, scaled)
         own = np.asarray(draw["error_factor"])[:, None] * err
@@ -100,7 +109,7 @@ def simulated(runs: int, seed: int, noise: bt.Noise = NOISE) -> Iterator[tuple[D
         normal = np.einsum(
             "nij,nj->in", np.linalg.cholesky(covariance), rng.normal(size=(STARS, OUTPUTS))
         )
-        delta = np.asarray(location) + normal / np.sqrt(rng.chisquare(dof, STARS) / dof)
+        delta = np.asarray(location) + normal * stretches(*tails, STARS, rng)
         arrays = {"z": z, "delta": delta, "err": err}
         found = {name: jnp.asarray(a, jnp.float32) for name, a in arrays.items()}
         yield empty._replace(**found), np.asarray(functions(draw))

@@ -30,6 +30,7 @@ from sbc import (
     line,
     rank,
     simulated,
+    stretches,
     together,
 )
 
@@ -67,10 +68,10 @@ def truths(found: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.
     """Return the true function (place, output) and a new star's true value there."""
     size = len(PLACES) * OUTPUTS
     location, log_scale = found[: 2 * size].reshape(2, -1, OUTPUTS)
-    dof, corr = found[2 * size] + 2.0, found[-1]
+    tails, corr = found[2 * size : 2 * size + 3], found[-1]
     normal = rng.standard_normal((len(PLACES), OUTPUTS))
     normal[:, 1] = corr * normal[:, 0] + np.sqrt(1.0 - corr**2) * normal[:, 1]
-    noise = normal / np.sqrt(rng.chisquare(dof, (len(PLACES), 1)) / dof)
+    noise = normal * stretches(*tails, len(PLACES), rng)[:, None]
     shift = CENTRE + SCALE * PLACES + OFFSET
     return shift + UNIT * location, shift + UNIT * (location + np.exp(log_scale) * noise)
 

@@ -39,14 +39,14 @@ def network(draws: int, dof: float | None = None, spread: float = 0.2) -> tuple[
     shape = Shape(Network((8,)), K, False, dof, True, outliers=dof is None)
     sites = {
         name: rng.normal(size=size) + spread * rng.normal(size=(draws, *size))
-        for name, size in site_shapes(shape, FEATURES).items()
+        for name, size in site_shapes(shape._replace(outliers=False), FEATURES).items()
     }
     corr = np.linalg.cholesky(np.array([[1, 0.5, -0.2], [0.5, 1, 0.1], [-0.2, 0.1, 1]]))
     sites["corr_cholesky"] = np.broadcast_to(corr, (draws, K, K))
     if dof is None:
         sites["dof_above_2"] = rng.uniform(0.5, 8, draws)
-        sites["outlier_odds"] = rng.uniform(0.01, 0.08, draws)
-        sites["outlier_width_above_1"] = rng.uniform(1, 10, draws)
+        sites["outlier_odds"] = rng.uniform(0.03, 0.05, draws)
+        sites["outlier_width_above_1"] = rng.uniform(4, 5, draws)
     return {n: np.asarray(v, dtype=np.float32) for n, v in sites.items()}, shape
 
 
