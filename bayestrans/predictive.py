@@ -116,11 +116,11 @@ def replicate(
     ridge = RIDGE * np.eye(corr.shape[-1])
     within = np.linalg.cholesky(corr + ridge) @ rng.standard_normal(location.shape)
     noise = scale * within + factor[..., None] * err * rng.standard_normal(location.shape)
-    dof, odds, width = (part[:, None] for part in tails)
-    half = np.where(np.isinf(dof), 1.0, 0.5 * dof)
-    lot = len(dof), location.shape[2]
-    tail = np.where(np.isinf(dof), 1.0, rng.gamma(half, 1.0, lot) / half)
-    stretch = np.where(rng.random(lot) < odds / (1.0 + odds), width, 1.0) / np.sqrt(tail)
+    law = Tails(*(part[:, None] for part in tails))
+    half = np.where(np.isinf(law.dof), 1.0, 0.5 * law.dof)
+    each = len(law.dof), location.shape[2]
+    tail = np.where(np.isinf(law.dof), 1.0, rng.gamma(half, 1.0, each) / half)
+    stretch = np.where(rng.random(each) < law.share, law.width, 1.0) / np.sqrt(tail)
     return location + stretch[:, None] * noise
 
 

@@ -328,6 +328,12 @@ def test_location_and_scale_are_the_formula(shape, data):
         np.testing.assert_allclose(array, expected, rtol=2e-5, atol=1e-5)
 
 
+def test_outliers_are_learned_where_the_degrees_of_freedom_are():
+    assert Noise().outliers
+    assert not Noise(dof=5.0).outliers
+    assert Noise(dof=5.0, outliers=True).outliers
+
+
 def test_no_correlation_is_the_identity_and_given_dof_are_kept():
     shape = SHAPES["uncorrelated"]
     np.testing.assert_array_equal(correlation({}, shape), np.eye(K))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import bayestrans as bt
+from bayestrans.model import tails_of
 
 SCATTER = 30.0
 
@@ -93,6 +94,30 @@ def test_laplace_limit_of_many_stars_finds_the_true_line():
     star = np.array([[5000.0, 2.0, 0.1]])
     found = post.predict(star, np.full((1, 3), 0.05) * [600, 1, 1], kind="mean")[0, 0, 0]
     assert found == pytest.approx(5000 + 40 + 20 + 15 + 5, abs=2.5)
+
+
+def test_outliers_are_found_and_do_not_shape_the_scatter_of_the_others():
+    """One star in twenty is fifteen times farther off, as binaries are."""
+    train = linear_pairs(6000, 3)
+    odd = np.arange(len(train)) % 20 == 0
+    spread = np.hypot(SCATTER, train.y_err[odd, 0])
+    train.y[odd, 0] += np.random.default_rng(4).normal(0, np.sqrt(15**2 - 1) * spread)
+    tails = {}
+    for outliers in (True, False):
+        post = bt.fit(
+            train,
+            method=bt.MCLMC(chains=2, steps=1000, draws=200, warm_steps=800),
+            network=bt.Network(()),
+            noise=bt.Noise(outliers=outliers),
+            calibrate=False,
+            progress=False,
+        )
+        block = post.blocks[0]
+        tails[outliers] = tails_of(post.flat_draws(block), post.shape(block.block))
+    assert float(tails[True].share.mean()) == pytest.approx(0.05, abs=0.012)
+    assert float(tails[True].width.mean()) == pytest.approx(15, rel=0.15)
+    assert tails[True].dof.mean() > 10
+    assert tails[False].dof.mean() < 3
 
 
 #: Both can be set, for what docs/results.md says.

@@ -51,6 +51,11 @@ def test_the_factor_of_errors_of_an_older_model_is_what_it_was(given, expected):
     assert _noise(given).error_factor == expected
 
 
+def test_models_without_outliers_have_none_when_they_are_loaded():
+    assert not _noise({"error_factor": "below one"}).outliers
+    assert _noise({"error_factor": "below one", "outliers": True}).outliers
+
+
 def test_a_loaded_model_holds_the_same(posterior, saved):
     loaded = bt.load(saved)
     assert loaded.spec == posterior.spec
