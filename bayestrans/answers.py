@@ -11,6 +11,7 @@ import numpy as np
 from astropy.table import Column, Table
 from numpy.typing import NDArray
 
+from .calibration import Change
 from .catalogue import Inputs
 from .model import Shape
 from .moments import QUANTILES, Summary, moments
@@ -151,9 +152,10 @@ class Answers:
         closely = ~whole & np.isfinite(inputs.x).any(axis=1)
         if len(rows):
             linear = posterior.baseline.linear_mean(filled, posterior.scaler, block.inputs)
-            correction = (linear, *posterior.calibration.at(score))
-            chosen = [_some(a, rows)[:, outputs] for a in correction]
-            found, straight = self._summarised(network, _some(z, rows), chosen)
+            line, *change = (
+                _some(a, rows)[:, outputs] for a in (linear, *posterior.calibration.at(score))
+            )
+            found, straight = self._summarised(network, _some(z, rows), line, Change(*change))
             yield rows, found
             closely[rows] = ~straight
         closer = np.flatnonzero(closely)
@@ -163,13 +165,15 @@ class Answers:
                 yield closer[some], moments(mixture, network.table)
 
     def _summarised(
-        self, network: _Network, z: Floats, correction: list[Floats]
+        self, network: _Network, z: Floats, linear: Floats, change: Change
     ) -> tuple[Summary, NDArray[np.bool_]]:
         """Summarise complete stars, fewer at a time where the device's memory does not do."""
         while True:
             group = self._group
             try:
-                return summarise(network.part, z, network.scatter, correction, network.shape, group)
+                return summarise(
+                    network.part, z, network.scatter, linear, change, network.shape, group
+                )
             except Exception as error:
                 if not exhausted(error) or group == 1:
                     raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import student
+from .calibration import Calibration
 from .posterior import CHUNK, BlockDraws, Posterior, groups
 from .predictive import Mixture, mixture
 from .sensitivity import Slopes
@@ -75,19 +77,17 @@ def budget(
     """
     outputs = list(block.block.outputs)
     unit = posterior.scaler.delta_scale[outputs] ** 2
-    share, stretch = (
-        part[:, outputs]
-        for part in posterior.calibration.at(posterior.neighbours.score(stars.filled))
-    )
-    brought = _from_inputs(posterior, block, stars, slopes, share) / unit
+    change = posterior.calibration.at(posterior.neighbours.score(stars.filled))
+    brought = _from_inputs(posterior, block, stars, slopes, change.share[:, outputs]) / unit
     alone = _spread_without_gaps(posterior, block, stars, draws)
     result = np.full((len(stars.x), len(outputs), len(PARTS)), np.nan)
-    for rows, found in posterior.mixtures(block, stars.x, stars.x_err, draws):
-        widened = stretch[rows] ** 2
-        spread, scatter = (part / widened for part in _spread_and_scatter(found))
+    plain = replace(posterior, calibration=Calibration.identity(len(posterior.spec.outputs)))
+    both = (p.mixtures(block, stars.x, stars.x_err, draws) for p in (plain, posterior))
+    for (rows, found), (_, calibrated) in zip(*both, strict=True):
+        spread, scatter = _spread_and_scatter(found)
         model = np.fmin(spread, alone[rows])
         inputs = np.minimum(scatter, brought[rows])
-        added = (widened - 1.0) * (spread + scatter)
+        added = sum(_spread_and_scatter(calibrated)) - spread - scatter
         parts = (model, spread - model, inputs, scatter - inputs, added)
         result[rows] = np.stack(parts, axis=-1) * unit[:, None]
     return result
@@ -124,7 +124,7 @@ def _from_inputs(
     inputs, outputs = list(block.block.inputs), list(block.block.outputs)
     scaler = posterior.scaler
     full, correction = (part[: len(inputs)].transpose(2, 1, 0) for part in slopes.star_mean)
-    # Where stars are rare the mean goes over to that of linear regression.
+    # Far beyond what was tested the mean goes over to that of linear regression.
     steps = scaler.x_centre + np.diag(scaler.x_scale)[inputs]
     asked = (scaler, block.block.inputs)
     line = posterior.baseline.linear_mean(steps, *asked)

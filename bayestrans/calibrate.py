@@ -61,7 +61,7 @@ class Learned(NamedTuple):
         region and each random part is judged by a stretch learned without its stars, of
         other regions too. Of more than `MOST_STARS` stars the regions' are
         judged with the level and slope of the refits, which see fewer stars than the fit
-        and are wider; what carries over to the fit, growth and fade, is the same.
+        and are wider; what carries over to the fit, the growth, is the same.
     """
 
     calibration: Calibration
@@ -186,7 +186,7 @@ def _relearn(parameters: Floats, judged: Judged, stars: HeldOut) -> tuple[Floats
     A refit to fewer is more uncertain among the training stars than the fit. The
     new stars take the place of the random parts, one half judged by the other.
     """
-    again = partial(learn, away=parameters[2:], prior=LEVEL_PRIOR)
+    again = partial(learn, growth=float(parameters[2]), prior=LEVEL_PRIOR)
     half = np.arange(len(stars.delta)) % 2 == 0
     before = compare(np.zeros(N_PARAMETERS), stars)
     one, other = (compare(again(stars, rows.astype(float)), stars) for rows in (half, ~half))

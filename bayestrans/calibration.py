@@ -1,6 +1,6 @@
 """What becomes of each output's predictive as stars become rare.
 
-Its mean fades to that of linear regression, and it is stretched.
+It is stretched, and most where some of its draws doubt the network.
 """
 
 from __future__ import annotations
@@ -25,14 +25,19 @@ LEVELS = (0.50, 0.68, 0.90, 0.95)
 #: Support from which stars count as away from the others: at the usual spacing and
 #: closer nothing fades or grows.
 ONSET = 1.0
-#: Level, slope, growth, fade: the names of an output's parameters, in order.
-N_PARAMETERS = 4
+#: One draw in so many doubts the network away from the stars. Whether it fails in a direction
+#: where nothing was held out is not known: of the regions that were, it failed in few.
+DOUBTING = 4
+#: Beyond this many times what was tested the mean goes over to that of linear regression.
+UNTRUSTED = 2.0
+#: Level, slope, growth: the names of an output's parameters, in order.
+N_PARAMETERS = 3
 #: The score up to which all was tested where nothing was asked; model files hold finite numbers.
 EVERYWHERE = float(np.finfo(np.float64).max)
 #: Prior standard deviation of level and slope: with few stars the map stays the identity.
 PRIOR = 0.1
-#: Rates of the exponential priors of growth and fade.
-RATES = np.array([1.0, 1.0])
+#: Rate of the exponential prior of growth.
+RATE = 1.0
 #: What is said of a model whose fit left the calibration out.
 UNCALIBRATED = (
     "not calibrated where stars are few: errors there are not to be believed, and the classes "
@@ -51,8 +56,7 @@ class HeldOut(NamedTuple):
         Of its `Tails`.
     delta : (n,) array
         What B measured.
-    linear : (n,) array
-        Mean of linear regression. All in units of the scaled corrections.
+        All in units of the scaled corrections.
     score : (n,) array
         Support scores with respect to all other stars.
     row : (n,) array
@@ -66,7 +70,6 @@ class HeldOut(NamedTuple):
     odds: Any
     width: Any
     delta: Any
-    linear: Any
     score: Any
     row: Any
 
@@ -80,34 +83,50 @@ class HeldOut(NamedTuple):
         return HeldOut(*(part[..., rows] for part in self))
 
 
-@dataclass(frozen=True)
-class Calibration:
-    r"""Shift and stretch of each output's predictive as functions of the support score.
-
-    With support score :math:`s` and :math:`r = \max(0, s - s_0)`, where
-    :math:`s_0` is `ONSET`, the mean of output
-    :math:`k` goes over from that of the network to that of linear regression, the
-    network's share being :math:`1 / (1 + h_k r^2)`, and the predictive is stretched
-    about its mean by
-
-    .. math:: c_k(s) = e^{a_k + b_k \ell(s)} \sqrt{1 + g_k r^2},
-       \qquad \ell(s) = \log_2 s \text{ clipped to } [-1, 1].
-
-    The first factor recalibrates among the training stars (a negative exponent is
-    divided by :math:`1 + r^2`, so that it narrows nothing away from them), the
-    second grows without bound. Both are monotone maps of each output's PIT, and
-    leave the outputs' rank correlations as they are, but for B's errors, which are not
-    stretched.
-
-    Beyond the scores at which anything was held out nothing is known of the network.
-    With :math:`u = \max(0, s / s_\mathrm{tested} - 1)` its share is divided by
-    :math:`1 + u^2` there, and the stretch multiplied by :math:`\sqrt{1 + u^2}`.
+class Change(NamedTuple):
+    """How predictives change at some stars: arrays of one shape, (N, K) or (K, N).
 
     Attributes
     ----------
-    level, slope, growth, fade : (K,) array
-        :math:`a`, :math:`b`, :math:`g \ge 0` and :math:`h \ge 0`; all zero is the
-        identity.
+    share : array
+        Of the network in the mean; the rest is linear regression's.
+    stretch : array
+        Factor on the errors of all draws.
+    doubt : array
+        Factor on those of the draws that doubt the network, beside it.
+    """
+
+    share: Any
+    stretch: Any
+    doubt: Any
+
+
+@dataclass(frozen=True)
+class Calibration:
+    r"""Stretch of each output's predictive as a function of the support score.
+
+    With support score :math:`s` and :math:`r = \max(0, s - s_0)`, where
+    :math:`s_0` is `ONSET`, the predictive of output :math:`k` is stretched about its mean by
+
+    .. math:: c_k(s) = e^{a_k + b_k \ell(s)},
+       \qquad \ell(s) = \log_2 s \text{ clipped to } [-1, 1],
+
+    and every fourth draw (`DOUBTING`) beside that by :math:`\sqrt{1 + g_k r^2}`. The first
+    factor recalibrates among the training stars (a negative exponent is
+    divided by :math:`1 + r^2`, so that it narrows nothing away from them). The
+    second grows without bound: some regions that were held out were missed by much,
+    and most by little, so that a star without neighbours has wide wings about a core that
+    is the network's.
+
+    Beyond the scores at which anything was held out nothing is known of the network.
+    With :math:`u = \max(0, s / s_\mathrm{tested} - 1)` all draws are stretched by
+    :math:`\sqrt{1 + u^2}`, and from twice those scores on (`UNTRUSTED`) the mean goes over to
+    that of linear regression in the same manner.
+
+    Attributes
+    ----------
+    level, slope, growth : (K,) array
+        :math:`a`, :math:`b` and :math:`g \ge 0`; all zero is the identity.
     tested : float
         :math:`s_\mathrm{tested}`.
     """
@@ -115,7 +134,6 @@ class Calibration:
     level: Floats
     slope: Floats
     growth: Floats
-    fade: Floats
     tested: float = EVERYWHERE
 
     @classmethod
@@ -125,19 +143,20 @@ class Calibration:
 
     @classmethod
     def of(cls, parameters: Floats, tested: float = EVERYWHERE) -> Calibration:
-        """Return the calibration with these parameters, (K, 4)."""
-        level, slope, growth, fade = parameters.T
-        return cls(level, slope, growth, fade, tested)
+        """Return the calibration with these parameters, (K, 3)."""
+        level, slope, growth = parameters.T
+        return cls(level, slope, growth, tested)
 
-    def at(self, score: Floats) -> tuple[Floats, Floats]:
-        """Return the network's share and the stretch (N, K) at support scores (N,)."""
+    def at(self, score: Floats) -> Change:
+        """Return the change (N, K) at support scores (N,)."""
         values, score = self._learned(), np.asarray(score)[:, None]
-        share, stretch = _share_and_stretch(values[:, None, :], score, np)
-        untested = np.maximum(score / self.tested - 1.0, 0.0) ** 2
-        return share / (1.0 + untested), stretch * np.sqrt(1.0 + untested)
+        stretch, doubt = _stretch_and_doubt(values[:, None, :], score, np)
+        stretch = stretch * np.sqrt(1.0 + _beyond(score, self.tested))
+        share = 1.0 / (1.0 + _beyond(score, UNTRUSTED * self.tested))
+        return Change(np.broadcast_to(share, stretch.shape), stretch, doubt)
 
     def _learned(self) -> Floats:
-        return np.stack([self.level, self.slope, self.growth, self.fade])
+        return np.stack([self.level, self.slope, self.growth])
 
     @property
     def empty(self) -> bool:
@@ -146,9 +165,9 @@ class Calibration:
 
     @property
     def doubling(self) -> float:
-        """The support score at which the growth doubles some output's errors."""
+        """The support score at which the growth doubles some output's standard deviation."""
         growth = float(self.growth.max())
-        return ONSET + math.sqrt(3.0 / growth) if growth > 0 else math.inf
+        return ONSET + math.sqrt(3.0 * DOUBTING / growth) if growth > 0 else math.inf
 
     def to_arrays(self) -> dict[str, NDArray]:
         """Return the fields by name, as they are written to a model file."""
@@ -187,14 +206,14 @@ def describe(report: dict[str, Any], thresholds: Floats) -> str:
 def learn(
     stars: HeldOut,
     weight: NDArray | None = None,
-    away: Floats | None = None,
+    growth: float | None = None,
     prior: float = PRIOR,
 ) -> Floats:
     """Return one output's parameters: the maximum of weighted log density plus log prior.
 
     Stars are left out by a weight (n,) of zero, so that one program serves all
-    subsets. Growth and fade are learned unless they are given (``away``). ``prior`` is
-    the standard deviation of level and slope.
+    subsets. The growth is learned unless it is given. ``prior`` is the standard deviation
+    of level and slope.
     """
     weights = np.ones(len(stars.delta)) if weight is None else weight
 
@@ -208,10 +227,10 @@ def learn(
             value, gradient = _objective(parameters, double, weights, prior)
             return float(value) / count, np.asarray(gradient) / count
 
-    low, high = np.array([-1.0, -1.0, 0.0, 0.0]), np.array([1.0, 1.0, 100.0, 100.0])
-    start = np.array([0.0, 0.0, 0.1, 0.1])
-    if away is not None:
-        low[2:] = high[2:] = start[2:] = away
+    low, high = np.array([-1.0, -1.0, 0.0]), np.array([1.0, 1.0, 100.0])
+    start = np.array([0.0, 0.0, 0.1])
+    if growth is not None:
+        low[2] = high[2] = start[2] = growth
     limits = optimize.Bounds(low, high)
     options: Any = {"ftol": 1e-9, "gtol": 1e-6}
     return optimize.minimize(
@@ -225,35 +244,57 @@ def compare(parameters: Floats, stars: HeldOut) -> tuple[Floats, Floats]:
     return np.asarray(density, dtype=np.float64), np.asarray(pit, dtype=np.float64)
 
 
+def doubting(count: int) -> NDArray[np.bool_]:
+    """Say which of so many draws doubt the network: every fourth, of fewer the last."""
+    return np.arange(count) % DOUBTING == min(count, DOUBTING) - 1
+
+
 def applied(
-    location: jax.Array, scale: jax.Array, linear: jax.Array, share: jax.Array, stretch: jax.Array
+    location: jax.Array, scale: jax.Array, linear: Any, change: Change
 ) -> tuple[jax.Array, jax.Array]:
     """Return location and scale (S, ...) of a mixture of draws with its mean moved and stretched.
 
-    The other arguments have no axis of draws. The draws' own spread does not fade.
+    ``linear``, the mean of linear regression, and the change have no axis of draws. The
+    draws' own spread does not fade, and the mean is not that of the doubting draws.
     """
+    moved, factor = stretched(location, change.stretch, change.doubt)
     mean = location.mean(axis=0)
     # Written as an addition, so that nothing at all changes where nothing is to change.
-    change = (1.0 - share) * (linear - mean) + (stretch - 1.0) * (location - mean)
-    return location + change, stretch * scale
+    return moved + (1.0 - change.share) * (linear - mean), factor * scale
 
 
-def _share_and_stretch(parameters: Any, score: Any, xp: Any) -> tuple[Any, Any]:
-    level, slope, growth, fade = parameters
+def stretched(location: jax.Array, stretch: Any, doubt: Any) -> tuple[jax.Array, jax.Array]:
+    """Return locations (S, ...) stretched about their mean, and each draw's factor.
+
+    Doubting draws are stretched about their own mean beside that, so that the mean stays.
+    """
+    doubters = doubting(len(location))
+    lead = (len(location), *(1,) * (location.ndim - 1))
+    extra = jnp.where(doubters.reshape(lead), doubt - 1.0, 0.0)
+    usual = (stretch - 1.0) * (location - location.mean(axis=0))
+    wider = stretch * extra * (location - location[doubters].mean(axis=0))
+    return location + usual + wider, stretch * (1.0 + extra)
+
+
+def _beyond(score: Floats, tested: float) -> Floats:
+    return np.maximum(score / tested - 1.0, 0.0) ** 2
+
+
+def _stretch_and_doubt(parameters: Any, score: Any, xp: Any) -> tuple[Any, Any]:
+    level, slope, growth = parameters
     position = xp.clip(xp.log2(xp.maximum(score, 1e-6)), -1.0, 1.0)
     away = xp.maximum(score - ONSET, 0.0) ** 2
     local = level + slope * position
     # Errors found too wide among the stars are not narrowed away from them.
     local = xp.where(local < 0.0, local / (1.0 + away), local)
-    stretch = xp.exp(local) * xp.sqrt(1.0 + growth * away)
-    return 1.0 / (1.0 + fade * away), stretch
+    return xp.exp(local), xp.sqrt(1.0 + growth * away)
 
 
 def _standardised(parameters: jax.Array, stars: HeldOut) -> tuple[jax.Array, jax.Array]:
     """Return each draw's residual over its scale, and the scale."""
-    share, stretch = _share_and_stretch(parameters, stars.score, jnp)
-    location, scale = applied(stars.location, stars.scale, stars.linear, share, stretch)
-    total = jnp.sqrt(scale**2 + stars.noise**2)
+    change = _stretch_and_doubt(parameters, stars.score, jnp)
+    location, factor = stretched(stars.location, *change)
+    total = jnp.sqrt((factor * stars.scale) ** 2 + stars.noise**2)
     return (stars.delta - location) / total, total
 
 
@@ -266,7 +307,7 @@ def _log_density(parameters: jax.Array, stars: HeldOut) -> jax.Array:
 @compiled
 @jax.value_and_grad
 def _objective(parameters: jax.Array, stars: HeldOut, weight: jax.Array, prior: float) -> jax.Array:
-    penalty = 0.5 * jnp.sum((parameters[:2] / prior) ** 2) + jnp.sum(RATES * parameters[2:])
+    penalty = 0.5 * jnp.sum((parameters[:2] / prior) ** 2) + RATE * parameters[2]
     return penalty - (weight * _log_density(parameters, stars)).sum()
 
 

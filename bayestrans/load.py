@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
 
 import xarray as xr
 from numpy.typing import NDArray
@@ -43,7 +42,7 @@ def from_tree(tree: xr.DataTree) -> Posterior:
     configuration = json.loads(tree.attrs["configuration"])
     groups = {name: store.arrays(node) for name, node in tree.children.items()}
     network = Network(**configuration["network"])
-    noise = _noise(configuration["noise"])
+    noise = Noise(**configuration["noise"])
     _check_arrays(groups, spec)
     blocks = []
     for block in spec.blocks:
@@ -76,17 +75,6 @@ def from_tree(tree: xr.DataTree) -> Posterior:
     return posterior
 
 
-def _noise(given: dict[str, Any]) -> Noise:
-    """Return the noise as it was said when the model was saved."""
-    # Before it could be chosen, a free factor of the quoted errors was learned beside a scatter.
-    factor = given.get("error_factor", given.get("scatter") is None)
-    if isinstance(factor, bool):
-        factor = "free" if factor else "one"
-    # Nor were there outliers then.
-    outliers = given.get("outliers", False)
-    return Noise(**given | {"error_factor": factor, "outliers": outliers})
-
-
 def _check_arrays(groups: dict[str, dict[str, NDArray]], spec: Spec) -> None:
     """Refuse arrays that are not for this spec."""
     d, k, m = len(spec.inputs), len(spec.outputs), len(spec.blocks[0].inputs)
@@ -115,7 +103,7 @@ def _check_arrays(groups: dict[str, dict[str, NDArray]], spec: Spec) -> None:
     probe: Shapes = {n: (probes, d if n[0] == "x" else k) for n in ("x", "x_err", "y", "y_err")}
     expected = {"scaler": scaler, "support": support, "baseline": baseline, "probe": probe}
     expected["density"] = density
-    calibration: Shapes = dict.fromkeys(("level", "slope", "growth", "fade"), (k,))
+    calibration: Shapes = dict.fromkeys(("level", "slope", "growth"), (k,))
     expected["calibration"] = {**calibration, "tested": ()}
     store.check_shapes(groups, expected)
     arrays = groups["scaler"]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from . import store
 from .baseline import Baseline
-from .calibration import Calibration
+from .calibration import Calibration, Change
 from .density import Density
 from .gaps import Gaps
 from .model import Noise, Shape
@@ -218,9 +218,8 @@ class Posterior:
         whole = np.isfinite(z).all(axis=1)
         partly = ~whole & np.isfinite(x).any(axis=1)
         filled, _ = self.gaps.expected(x, x_err)
-        share, stretch = self.calibration.at(self.neighbours.score(filled))
+        change = self.calibration.at(self.neighbours.score(filled))
         linear = self.baseline.linear_mean(filled, self.scaler, block.block.inputs)
-        correction = (linear, share, stretch)
         for stars, complete in ((whole, True), (partly, False)):
             for rows in groups(np.flatnonzero(stars), chunk):
                 if complete:
@@ -229,7 +228,8 @@ class Posterior:
                     asked = (x[rows], x_err[rows])
                     found = self.gaps.predictive(flat, block.block, *asked, scatter, shape)
                 place = np.ix_(rows, block.block.outputs)
-                yield rows, calibrated(found, *(jnp.asarray(part[place].T) for part in correction))
+                moved = (jnp.asarray(part[place].T) for part in (linear, *change))
+                yield rows, calibrated(found, next(moved), Change(*moved))
 
     def check_spec(self, spec: Spec) -> None:
         """Refuse stars whose columns are not the model's, in names, order and units.

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .calibration import applied
+from .calibration import Change, applied
 from .model import Shape, correlation, error_factor, location_and_scale, tails_of
 from .programs import compiled
 from .student import Tails
@@ -66,11 +66,9 @@ def _one(draw: Mapping[str, jax.Array], z: jax.Array, scatter: jax.Array, shape:
 
 
 @compiled
-def calibrated(
-    mixture: Mixture, linear: jax.Array, share: jax.Array, stretch: jax.Array
-) -> Mixture:
+def calibrated(mixture: Mixture, linear: jax.Array, change: Change) -> Mixture:
     """Return a mixture moved to the linear mean and stretched, by arrays (K, N)."""
-    location, scale = applied(mixture.location, mixture.scale, linear, share, stretch)
+    location, scale = applied(mixture.location, mixture.scale, linear, change)
     return mixture._replace(location=location, scale=scale)
 
 

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from .baseline import Baseline
 from .calibration import HeldOut
 from .gaps import Gaps
 from .model import Data, Noise, Shape
@@ -100,7 +99,7 @@ class Refits:
     def without(self, part: Region, key: jax.Array, most: int = TEST_STARS) -> list[HeldOut]:
         """Return a region's stars under a refit without them, for each output of the block.
 
-        Support and linear regression are those of all other stars, as they will
+        The support is that with respect to all other stars, as it will
         be for a star that the whole fit has not seen. Of more than ``most`` stars
         that many are drawn. Stars with gaps are left out unless they are most.
         """
@@ -114,10 +113,9 @@ class Refits:
         predictive = self._predict(part, test, key)
         scaler, test = self.gaps.scaler, self.gaps.filled(test)
         score = Neighbours.learn(rest.x, self.pairs.spec.blocks[0].inputs).score(test.x)
-        linear = Baseline.learn(rest, scaler).linear_mean(test.x, scaler, self.block.inputs)
         delta, noise = scaler.delta(test.x, test.y), scaler.noise(test.y_err)
         return [
-            _held_out(predictive, place, delta[:, k], noise[:, k], linear[:, k], score, rows)
+            _held_out(predictive, place, delta[:, k], noise[:, k], score, rows)
             for place, k in enumerate(self.block.outputs)
         ]
 

@@ -211,12 +211,11 @@ def calibration(material: Material) -> Section:
         said = "This model was not calibrated on regions of the training stars held out in turn."
         return Section("calibration", title, (said,))
     sparse, outside = posterior.neighbours.thresholds
-    share, stretch = posterior.calibration.at(np.array(SCORES))
-    head = ("support", *(f"{s:g}" for s in SCORES))
-    names = posterior.spec.output_names
-    stretches, shares = (
-        [(name, *map(form, column)) for name, column in zip(names, values.T, strict=True)]
-        for values, form in ((stretch, "{:.2f}".format), (share, percent))
+    change = posterior.calibration.at(np.array(SCORES))
+    head, names = ("support", *(f"{s:g}" for s in SCORES)), posterior.spec.output_names
+    usual, doubting = (
+        [(name, *map("{:.2f}".format, f)) for name, f in zip(names, factors.T, strict=True)]
+        for factors in (change.stretch, change.stretch * change.doubt)
     )
     return Section(
         "calibration",
@@ -224,12 +223,12 @@ def calibration(material: Material) -> Section:
         (
             "The networks were refitted without each of some regions of the training stars, tails "
             "and holes and, for comparison, random parts. From what happened there the model has "
-            "learned how far to stretch its errors and to go over to linear regression, as a "
-            "function of the support: 1 at the usual spacing of training stars, larger where "
-            f"they are rarer. Stars are sparse from {sparse:.2f} and outside from {outside:.2f}.",
+            "learned how far to stretch its errors as a function of the support: 1 at the usual "
+            "spacing of training stars, larger where they are rarer. One draw in four doubts the "
+            f"network there. Stars are sparse from {sparse:.2f} and outside from {outside:.2f}.",
             _regions(regions),
-            Sheet("Factor on the errors, by support", head, stretches),
-            Sheet("Share of the network in the mean; the rest is linear", head, shares),
+            Sheet("Factor on the errors, by support", head, usual),
+            Sheet("The same, of the draws that doubt the network", head, doubting),
         ),
     )
 

@@ -6,7 +6,7 @@ arrays stay in the cache. Stars with gaps take the way of `Posterior.mixtures`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from itertools import combinations_with_replacement, pairwise
 from typing import NamedTuple
@@ -19,6 +19,7 @@ from scipy import stats
 
 from . import student
 from .bundles import BUNDLE, bundled, unbundled
+from .calibration import Change, stretched
 from .model import Shape, location_and_scale, tails_of
 from .moments import QUANTILES, Summary
 from .programs import compiled
@@ -35,6 +36,10 @@ NODES = (-1.05, -0.35, 0.35, 1.05)
 #: How far the slopes between the nodes may differ, and a quantile lie from them, where it is
 #: straight enough. Elsewhere the modes of the draws show in the predictive.
 STRAIGHT, BEYOND = 1.5, 0.35
+
+#: Half the central 68 % of a law whose every fourth draw is wider by ``doubt`` is that of the
+#: others times ``WIDEST - (WIDEST - 1) / sqrt(doubt)``, to 3 % for Gaussians.
+WIDEST = 1.7
 
 
 class Chosen(NamedTuple):
@@ -79,7 +84,8 @@ def summarise(
     part: Chosen,
     z: Floats,
     scatter: jax.Array,
-    correction: Sequence[Floats],
+    linear: Floats,
+    change: Change,
     shape: Shape,
     group: int = CACHED,
 ) -> tuple[Summary, NDArray[np.bool_]]:
@@ -91,9 +97,10 @@ def summarise(
     z : (N, F) array
     scatter : (K,) array
         The known scatter in scaled units, or ones.
-    correction : three (N, K) arrays
-        Linear mean, share and stretch of the calibration, which moves and stretches whole
-        predictives, and so their summaries.
+    linear : (N, K) array
+        Mean of linear regression.
+    change : Change
+        Of the calibration, of (N, K) arrays.
     shape : Shape
     group : int
         Stars that a device works on at a time, a part of a bundle; see `room`.
@@ -107,7 +114,7 @@ def summarise(
     found = []
     for start in range(0, max(1, len(z)), BUNDLE):
         rows = slice(start, start + BUNDLE)
-        arrays = [bundled(a[rows], group) for a in (z, *correction)]
+        arrays = [bundled(a[rows], group) for a in (z, linear, *change)]
         found.append(_summarise(part, scatter, *arrays, shape=shape))
     parts = [
         np.concatenate([unbundled(one[place]) for one in found], axis=-1)[..., : len(z)]
@@ -132,14 +139,13 @@ def _summarise(
     scatter: jax.Array,
     z: jax.Array,
     linear: jax.Array,
-    share: jax.Array,
-    stretch: jax.Array,
-    *,
+    *change: jax.Array,
     shape: Shape,
 ) -> tuple[jax.Array, ...]:
     """Summarise groups of stars, one after the other."""
     return jax.lax.map(
-        lambda group: _group(part, group[0], scatter, group[1:], shape), (z, linear, share, stretch)
+        lambda group: _group(part, group[0], scatter, group[1], Change(*group[2:]), shape),
+        (z, linear, *change),
     )
 
 
@@ -147,11 +153,16 @@ def _group(
     part: Chosen,
     z: jax.Array,
     scatter: jax.Array,
-    correction: tuple[jax.Array, jax.Array, jax.Array],
+    linear: jax.Array,
+    change: Change,
     shape: Shape,
 ) -> tuple[jax.Array, ...]:
     first, apart, scale = _over_draws(part, z, scatter, shape)
     away = apart.mean(axis=0)
+    core = jnp.square(apart - away).mean(axis=0) + part.half**2 * jnp.square(scale).mean(axis=0)
+    half = jnp.sqrt(core) * change.stretch * (WIDEST - (WIDEST - 1.0) / jnp.sqrt(change.doubt))
+    apart, factor = stretched(apart, change.stretch, change.doubt)
+    scale = factor * scale
     between, total = {}, {}
     for i, j in combinations_with_replacement(range(shape.n_outputs), 2):
         noise = (part.variance[:, i, j, None] * scale[:, i] * scale[:, j]).mean(axis=0)
@@ -160,16 +171,13 @@ def _group(
     each = range(shape.n_outputs)
     model = jnp.maximum(jnp.stack([between[k, k] for k in each]), 0.0)
     variance = jnp.stack([total[k, k] for k in each])
-    half = jnp.sqrt(model + part.half**2 * (scale**2).mean(axis=0))
     covariance = jnp.stack([jnp.stack([total[i, j] for j in each]) for i in each])
     corr = covariance / jnp.sqrt(variance[:, None] * variance[None])
-    linear, share, stretch = correction
     mean = first + away
-    centre = mean + (1.0 - share) * (linear - mean)
+    centre = mean + (1.0 - change.share) * (linear - mean)
     quantiles, straight = _quantiles(part, (apart, 1.0 / scale), away, half)
-    quantiles = centre + stretch * quantiles
-    sd, sd_model = stretch * jnp.sqrt(variance), stretch * jnp.sqrt(model)
-    return centre, sd, sd_model, quantiles, corr, straight.all(axis=0)
+    sd, sd_model = jnp.sqrt(variance), jnp.sqrt(model)
+    return centre, sd, sd_model, centre + quantiles, corr, straight.all(axis=0)
 
 
 def _over_draws(

@@ -18,13 +18,14 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from _mechanisms import Mechanism, judged
 from _survey_pairs import GAPS, NAMES, read
 from sklearn.gaussian_process import GaussianProcessRegressor, kernels
 
 import bayestrans as bt
 from bayestrans.baseline import Baseline
-from bayestrans.calibrate import LEVEL_PRIOR, Judged, learn_output
-from bayestrans.calibration import HeldOut
+from bayestrans.calibrate import Judged
+from bayestrans.calibration import DOUBTING, HeldOut
 from bayestrans.gaps import Gaps
 from bayestrans.neighbours import Neighbours
 from bayestrans.refits import Refits
@@ -96,11 +97,6 @@ def _pseudo(rest: bt.Pairs, count: int) -> bt.Pairs:
     return bt.Pairs(rest.spec, x, rest.x_err[chosen], y, wide, np.arange(len(x)))
 
 
-def no_fade(found: Found) -> Found:
-    """Return the same stars with a line that is the network's own mean."""
-    return [[s._replace(linear=np.asarray(s.location).mean(axis=0)) for s in f] for f in found]
-
-
 def with_discrepancy(pairs: bt.Pairs, parts: list[Region], found: Found) -> Found:
     """Return the same stars with a Gaussian process of the linear residuals as discrepancy.
 
@@ -168,19 +164,34 @@ def compare_on(pairs: bt.Pairs) -> list[str]:
     print("discrepancy", file=sys.stderr)
     wider = with_discrepancy(pairs, parts, found)
 
-    def judge(stars: Found) -> list[Judged]:
-        found = ([f[k] for f in stars] for k in range(len(stars[0])))
-        return [learn_output(each, parts, LEVEL_PRIOR)[1] for each in found]
+    line_of = [_linear(pairs, part, stars) for part, stars in zip(parts, found, strict=True)]
+    few, every = Mechanism(DOUBTING), Mechanism(1)
+
+    def judge(mechanism: Mechanism, stars: Found) -> list[Judged]:
+        outputs = range(len(stars[0]))
+        return [
+            judged(mechanism, [f[k] for f in stars], [m[k] for m in line_of], parts)
+            for k in outputs
+        ]
 
     return [
-        line("the network as it is", "before", judge(found)),
-        line("stretch", "after", judge(no_fade(found))),
-        line("fade to the line, and stretch", "after", judge(found)),
-        line("Gaussian-process discrepancy", "before", judge(wider)),
-        line("the same, and stretch", "after", judge(no_fade(wider))),
-        line("pseudo-stars on the line", "before", judge(pseudo)),
-        line("the same, and stretch", "after", judge(no_fade(pseudo))),
+        line("the network as it is", "before", judge(few, found)),
+        line("one draw in four stretched", "after", judge(few, found)),
+        line("all draws stretched", "after", judge(every, found)),
+        line("fade to the line, all stretched", "after", judge(Mechanism(1, fades=True), found)),
+        line("Gaussian-process discrepancy", "before", judge(few, wider)),
+        line("the same, one draw in four stretched", "after", judge(few, wider)),
+        line("pseudo-stars on the line", "before", judge(few, pseudo)),
+        line("the same, one draw in four stretched", "after", judge(few, pseudo)),
     ]
+
+
+def _linear(pairs: bt.Pairs, part: Region, stars: list[HeldOut]) -> list[np.ndarray]:
+    """Return for each output what linear regression to all other stars says of a region's."""
+    rest = pairs.take(np.flatnonzero(~part.rows))
+    scaler, inputs = Scaler.learn(pairs), pairs.spec.blocks[0].inputs
+    mean = Baseline.learn(rest, scaler).linear_mean(pairs.x, scaler, inputs)
+    return [mean[np.asarray(star.row).astype(int), k] for k, star in enumerate(stars)]
 
 
 def main() -> None:

@@ -302,7 +302,7 @@ def test_pairs_without_the_errors_that_the_model_needs_are_refused(posterior, sp
 def test_scores_before_the_calibration_stand_beside_those_after_it(model, found, test):
     assert found.uncalibrated is None  # this model has no calibration
     nothing = np.zeros(3)
-    wide = Calibration(np.full(3, math.log(2.0)), nothing, nothing, nothing)
+    wide = Calibration(np.full(3, math.log(2.0)), nothing, nothing)
     both = bt.evaluate(dataclasses.replace(model, calibration=wide), test)
     assert both.uncalibrated == found.overall
     assert both.overall.nll > found.overall.nll + 0.3

@@ -287,7 +287,7 @@ def test_the_budget_of_a_line_is_the_closed_form():
     inputs = np.minimum(np.square(slope * train.x_err[:, None]).sum(axis=2), scatter)
     model = mean.var(axis=0) * scaler.delta_scale**2
     score = posterior.neighbours.score(train.x)
-    widened = posterior.calibration.at(score)[1] ** 2
+    widened = posterior.calibration.at(score).stretch ** 2
     assert widened[:, 0].max() > 1.5
     parts = (model, 0 * model, inputs, scatter - inputs, (widened - 1) * (model + scatter))
     for name, expected in zip(

@@ -14,7 +14,6 @@ from model_files import refusal, tree
 
 import bayestrans as bt
 from bayestrans import store
-from bayestrans.load import _noise
 
 
 def test_a_loaded_model_predicts_the_same_bits(posterior, saved, split):
@@ -35,25 +34,6 @@ def test_a_model_that_was_just_fitted_comes_back_from_its_file(split, tmp_path):
     assert (found.spec, found.network, found.noise) == (train.spec, network, fitted.noise)
     assert found.noise.error_factor == "below one"
     np.testing.assert_array_equal(found.predict(some), fitted.predict(some))
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        ({"error_factor": True}, "free"),
-        ({"error_factor": False}, "one"),
-        ({}, "free"),
-        ({"scatter": (1.0,)}, "one"),
-        ({"error_factor": "below one"}, "below one"),
-    ],
-)
-def test_the_factor_of_errors_of_an_older_model_is_what_it_was(given, expected):
-    assert _noise(given).error_factor == expected
-
-
-def test_models_without_outliers_have_none_when_they_are_loaded():
-    assert not _noise({"error_factor": "below one"}).outliers
-    assert _noise({"error_factor": "below one", "outliers": True}).outliers
 
 
 def test_a_loaded_model_holds_the_same(posterior, saved):

@@ -13,11 +13,12 @@ from scipy import stats
 
 from bayestrans import answers as engine
 from bayestrans.answers import Answers
+from bayestrans.calibration import Change
 from bayestrans.catalogue import Inputs
 from bayestrans.model import Shape, location_and_scale, site_shapes
 from bayestrans.moments import Summary, moments
 from bayestrans.network import Network
-from bayestrans.predictive import Mixture, mixture
+from bayestrans.predictive import Mixture, calibrated, mixture
 from bayestrans.programs import compiled
 from bayestrans.student import Tails, from_polynomial, polynomial
 from bayestrans.summary import (
@@ -56,6 +57,12 @@ def exactly(draws: dict, shape: Shape, z: np.ndarray) -> Summary:
     return moments(found, chosen(draws, np.arange(len(found.location)), shape).table)
 
 
+def nothing(count: int) -> tuple[np.ndarray, Change]:
+    """Return a linear mean for so many stars, and a calibration that changes nothing."""
+    one = np.ones((count, K))
+    return np.zeros((count, K)), Change(one, one, one)
+
+
 @pytest.mark.parametrize("dof", [None, 3.0, np.inf])
 @pytest.mark.parametrize(("spread", "share"), [(0.02, 0.98), (0.1, 0.5), (0.2, 0.1)])
 def test_summaries_of_the_same_draws_are_the_exact_ones(dof, spread, share):
@@ -63,8 +70,7 @@ def test_summaries_of_the_same_draws_are_the_exact_ones(dof, spread, share):
     draws, shape = network(40, dof, spread)
     z = np.random.default_rng(1).normal(size=(300, FEATURES))
     exact = exactly(draws, shape, z)
-    nothing = (np.zeros((300, K)), np.ones((300, K)), np.ones((300, K)))
-    found, straight = summarise(chosen(draws, np.arange(40), shape), z, jnp.ones(K), nothing, shape)
+    found, straight = summarise(chosen(draws, np.arange(40), shape), z, ONES, *nothing(300), shape)
     for name in ("mean", "sd", "sd_model", "corr"):
         want = np.asarray(getattr(exact, name))
         np.testing.assert_allclose(getattr(found, name), want, rtol=2e-3, atol=2e-3, err_msg=name)
@@ -79,9 +85,9 @@ def test_summaries_of_the_same_draws_are_the_exact_ones(dof, spread, share):
 def test_calibration_moves_and_stretches_summaries():
     draws, shape = network(20)
     z, part = np.zeros((4, FEATURES)), chosen(draws, np.arange(20), shape)
-    plain, _ = summarise(part, z, jnp.ones(K), (np.zeros((4, K)), *(np.ones((4, K)),) * 2), shape)
-    linear, share, stretch = (np.full((4, K), v) for v in (5.0, 0.25, 3.0))
-    found, _ = summarise(part, z, jnp.ones(K), (linear, share, stretch), shape)
+    plain, _ = summarise(part, z, ONES, *nothing(4), shape)
+    linear, *change = (np.full((4, K), v) for v in (5.0, 0.25, 3.0, 1.0))
+    found, _ = summarise(part, z, ONES, linear, Change(*change), shape)
     np.testing.assert_allclose(found.mean, 0.25 * plain.mean + 0.75 * 5.0, rtol=1e-5)
     np.testing.assert_allclose(found.sd, 3 * plain.sd, rtol=1e-5)
     width = found.quantiles[2] - found.quantiles[0]
@@ -89,13 +95,34 @@ def test_calibration_moves_and_stretches_summaries():
     np.testing.assert_allclose(found.corr, plain.corr, rtol=1e-5)
 
 
+@pytest.mark.parametrize("dof", [None, np.inf])
+@pytest.mark.parametrize(("doubt", "share"), [(1.2, 0.9), (3.0, 0.9), (20.0, 0.0)])
+def test_summaries_with_doubting_draws_are_those_of_the_calibrated_mixture(dof, doubt, share):
+    draws, shape = network(40, dof, 0.02)
+    z = np.random.default_rng(1).normal(size=(300, FEATURES))
+    part, change = chosen(draws, np.arange(40), shape), [np.ones((300, K))] * 2
+    factor = np.broadcast_to(doubt * np.array([1.0, 0.5, 1.0]), (300, K)).clip(1.0)
+    linear, change = np.zeros((300, K)), Change(*change, factor)
+    found, straight = summarise(part, z, ONES, linear, change, shape)
+    plain = mixture({n: jnp.asarray(v) for n, v in draws.items()}, jnp.asarray(z.T), ONES, shape)
+    exact = moments(
+        calibrated(plain, linear.T, Change(*(jnp.asarray(a.T) for a in change))), part.table
+    )
+    for name in ("mean", "sd", "sd_model", "corr"):
+        want = np.asarray(getattr(exact, name))
+        np.testing.assert_allclose(getattr(found, name), want, rtol=2e-3, atol=2e-3, err_msg=name)
+    low, _, high = np.asarray(exact.quantiles)
+    away = np.abs(found.quantiles - exact.quantiles) / (0.5 * (high - low))
+    assert straight.mean() >= share
+    assert away[..., straight].max(initial=0.0) < 0.05
+
+
 def test_more_stars_than_one_call_takes_are_summarised_alike():
     draws, shape = network(16)
     part = chosen(draws, np.arange(16), shape)
     z = np.random.default_rng(2).normal(size=(BUNDLE + 7, FEATURES))
-    nothing = [np.zeros((len(z), K)), np.ones((len(z), K)), np.ones((len(z), K))]
-    found, _ = summarise(part, z, jnp.ones(K), nothing, shape)
-    last, _ = summarise(part, z[-7:], jnp.ones(K), [a[-7:] for a in nothing], shape)
+    found, _ = summarise(part, z, ONES, *nothing(len(z)), shape)
+    last, _ = summarise(part, z[-7:], ONES, *nothing(7), shape)
     for name in found._fields:
         np.testing.assert_array_equal(getattr(found, name)[..., -7:], getattr(last, name))
 
@@ -172,8 +199,7 @@ def test_location_of_one_draw_is_the_models():
     """What the sums are taken relative to is no draw of its own."""
     draws, shape = network(1)
     z = np.random.default_rng(5).normal(size=(10, FEATURES))
-    nothing = (np.zeros((10, K)), np.ones((10, K)), np.ones((10, K)))
-    found, _ = summarise(chosen(draws, np.arange(1), shape), z, jnp.ones(K), nothing, shape)
+    found, _ = summarise(chosen(draws, np.arange(1), shape), z, ONES, *nothing(10), shape)
     one = {n: jnp.asarray(v[0]) for n, v in draws.items()}
     of_one = compiled(location_and_scale, static_argnums=3)
     location, _ = of_one(one, jnp.asarray(z.T), jnp.ones(K), shape)
@@ -185,10 +211,9 @@ def test_location_of_one_draw_is_the_models():
 def test_the_size_of_groups_does_not_matter(group):
     draws, shape = network(20)
     z = np.random.default_rng(2).normal(size=(CACHED + 7, FEATURES))
-    nothing = (np.zeros((len(z), K)), np.ones((len(z), K)), np.ones((len(z), K)))
     part = chosen(draws, np.arange(20), shape)
-    want, _ = summarise(part, z, ONES, nothing, shape)
-    found, _ = summarise(part, z, ONES, nothing, shape, group)
+    want, _ = summarise(part, z, ONES, *nothing(len(z)), shape)
+    found, _ = summarise(part, z, ONES, *nothing(len(z)), shape, group)
     for name, values in want._asdict().items():
         # Between their nodes quantiles enlarge the rounding of the distribution function.
         np.testing.assert_allclose(getattr(found, name), values, rtol=1e-4, atol=3e-4)
