@@ -92,7 +92,7 @@ def importance(
     Comput. Simul. 79, 3009), which hold the other inputs fixed although stars never do;
     Shapley effects (Owen 2014; Song, Nelson & Staum 2016; Owen & Prieur 2017) share out
     what inputs that go together explain together. Both are of the networks' own mean:
-    how it fades to a line where stars are rare is left out. An input that tells of
+    how it goes over to a line far beyond the stars is left out. An input that tells of
     others earns a share even where its sensitivity is zero. The density is a coarse one
     (`Density`), of which no interval tells: shares move by some per cent of the variance with a
     finer one (``benchmarks/importance.py``; figures in ``docs/results.md``), and where it
