@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 #: Nominal probabilities of the intervals and joint regions whose coverage is counted.
 LEVELS = (0.50, 0.68, 0.90, 0.95)
 #: Support from which stars count as away from the others: at the usual spacing and
-#: closer nothing fades or grows.
+#: closer nothing grows.
 ONSET = 1.0
 #: One draw in so many doubts the network away from the stars. Whether it fails in a direction
 #: where nothing was held out is not known: of the regions that were, it failed in few.
@@ -111,7 +111,7 @@ class Calibration:
     .. math:: c_k(s) = e^{a_k + b_k \ell(s)},
        \qquad \ell(s) = \log_2 s \text{ clipped to } [-1, 1],
 
-    and every fourth draw (`DOUBTING`) beside that by :math:`\sqrt{1 + g_k r^2}`. The first
+    and one draw in four (`DOUBTING`) beside that by :math:`\sqrt{1 + g_k r^2}`. The first
     factor recalibrates among the training stars (a negative exponent is
     divided by :math:`1 + r^2`, so that it narrows nothing away from them). The
     second grows without bound: some regions that were held out were missed by much,
@@ -245,8 +245,27 @@ def compare(parameters: Floats, stars: HeldOut) -> tuple[Floats, Floats]:
 
 
 def doubting(count: int) -> NDArray[np.bool_]:
-    """Say which of so many draws doubt the network: every fourth, of fewer the last."""
-    return np.arange(count) % DOUBTING == min(count, DOUBTING) - 1
+    """Say which of so many draws doubt the network: one of each four, of fewer the last.
+
+    Which of the four is drawn by lot, always alike, so that every second or every tenth draw
+    has its share of them too.
+    """
+    fours = -(-count // DOUBTING)
+    doubters = np.zeros(fours * DOUBTING, dtype=bool)
+    lot = np.random.default_rng(0).integers(DOUBTING, size=fours)
+    doubters[np.arange(fours) * DOUBTING + lot] = True
+    doubters = doubters[:count]
+    if not doubters.any():
+        doubters[-1:] = True
+    return doubters
+
+
+def in_fours(count: int, most: int) -> NDArray[np.int64]:
+    """Return where some of so many draws stand, evenly spaced: whole fours, with their doubters."""
+    fours, wanted = max(1, count // DOUBTING), max(1, most // DOUBTING)
+    first = DOUBTING * np.unique(np.arange(wanted) * fours // wanted)
+    rows = (first[:, None] + np.arange(DOUBTING)).ravel()
+    return rows[rows < count]
 
 
 def applied(
@@ -266,13 +285,15 @@ def applied(
 def stretched(location: jax.Array, stretch: Any, doubt: Any) -> tuple[jax.Array, jax.Array]:
     """Return locations (S, ...) stretched about their mean, and each draw's factor.
 
-    Doubting draws are stretched about their own mean beside that, so that the mean stays.
+    Doubting draws are stretched about their own mean beside that, so that the mean stays; of
+    one alone that would leave its place, and it goes by the mean of all.
     """
     doubters = doubting(len(location))
     lead = (len(location), *(1,) * (location.ndim - 1))
     extra = jnp.where(doubters.reshape(lead), doubt - 1.0, 0.0)
-    usual = (stretch - 1.0) * (location - location.mean(axis=0))
-    wider = stretch * extra * (location - location[doubters].mean(axis=0))
+    mean = location.mean(axis=0)
+    own = location[doubters].mean(axis=0) if doubters.sum() > 1 else mean
+    usual, wider = (stretch - 1.0) * (location - mean), stretch * extra * (location - own)
     return location + usual + wider, stretch * (1.0 + extra)
 
 

@@ -16,7 +16,7 @@ from scipy import stats
 
 from . import student, tarp
 from .baseline import Predictive
-from .calibration import LEVELS, Calibration
+from .calibration import LEVELS, Calibration, in_fours
 from .catalogue import Source, pairs_of
 from .measured import compare
 from .neighbours import CLASSES
@@ -158,7 +158,7 @@ def _score_model(posterior: Posterior, pairs: Pairs) -> _Stars:
 
 def _energy(delta: Floats, sample: Floats) -> Floats:
     """Return the energy score of each star over the outputs it has."""
-    thin = sample[:: max(1, len(sample) // ENERGY_DRAWS)]
+    thin = sample[in_fours(len(sample), ENERGY_DRAWS)]
     seen = np.isfinite(delta)
     draws = np.moveaxis(np.where(seen, thin, 0.0), 0, 1)
     values = np.where(seen, delta, 0.0)

@@ -52,7 +52,7 @@ class Answered(NamedTuple):
         NaN where there is no answer.
     core : (R, K) array
         Half of the width between p16 and p84, in standard deviations of a normal law: what
-        is combined. Heavy tails make ``sd`` larger.
+        is combined, or ``sd_model`` if that is more. Heavy tails make ``sd`` larger.
     quantiles : (R, 3, K) array
     corr : (R, K, K) array
     support : (R,) array
@@ -123,7 +123,8 @@ def from_model(member: Member, table: Table, outputs: Sequence[Output]) -> Answe
         parts["mean"],
         parts["sd"],
         parts["sd_model"],
-        np.where(core > 0, core, parts["sd"]),
+        # Where draws doubt the network the core tells little of how far it may be off.
+        np.where(core > 0, np.fmax(core, parts["sd_model"]), parts["sd"]),
         np.stack([parts[name] for name in QUANTILES], axis=1),
         corr,
         np.asarray(table["support"], dtype=np.float64),

@@ -155,7 +155,8 @@ class Posterior:
         y_err : (N, K) array, optional
             Needed for ``kind="measured"`` with arrays; the usual one where NaN.
         draws : int, optional
-            How many posterior draws, evenly spaced; all by default.
+            How many posterior draws, evenly spaced; all by default. One of each four is
+            wider where training stars are few, of fewer than four the last.
         seed : int
             Of the noise. A star's noise depends on the seed and its own
             numbers, never on the other stars.

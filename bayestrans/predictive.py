@@ -67,7 +67,7 @@ def _one(draw: Mapping[str, jax.Array], z: jax.Array, scatter: jax.Array, shape:
 
 @compiled
 def calibrated(mixture: Mixture, linear: jax.Array, change: Change) -> Mixture:
-    """Return a mixture moved to the linear mean and stretched, by arrays (K, N)."""
+    """Return a mixture stretched and, far beyond the stars, moved to the linear mean (K, N)."""
     location, scale = applied(mixture.location, mixture.scale, linear, change)
     return mixture._replace(location=location, scale=scale)
 

@@ -19,7 +19,7 @@ from scipy import stats
 
 from . import student
 from .bundles import BUNDLE, bundled, unbundled
-from .calibration import Change, stretched
+from .calibration import DOUBTING, Change
 from .model import Shape, location_and_scale, tails_of
 from .moments import QUANTILES, Summary
 from .programs import compiled
@@ -37,8 +37,12 @@ NODES = (-1.05, -0.35, 0.35, 1.05)
 #: straight enough. Elsewhere the modes of the draws show in the predictive.
 STRAIGHT, BEYOND = 1.5, 0.35
 
-#: Half the central 68 % of a law whose every fourth draw is wider by ``doubt`` is that of the
-#: others times ``WIDEST - (WIDEST - 1) / sqrt(doubt)``, to 3 % for Gaussians.
+#: Share of the draws that doubt. Here each stands for both kinds: a quarter of some tens would
+#: tell little of how wide the doubting draws lie.
+SHARE = 1.0 / DOUBTING
+
+#: Half the central 68 % of a law of which such a share is wider by ``doubt`` is that of the
+#: rest times ``WIDEST - (WIDEST - 1) / sqrt(doubt)``, to 3 % for Gaussians.
 WIDEST = 1.7
 
 
@@ -159,10 +163,6 @@ def _group(
 ) -> tuple[jax.Array, ...]:
     first, apart, scale = _over_draws(part, z, scatter, shape)
     away = apart.mean(axis=0)
-    core = jnp.square(apart - away).mean(axis=0) + part.half**2 * jnp.square(scale).mean(axis=0)
-    half = jnp.sqrt(core) * change.stretch * (WIDEST - (WIDEST - 1.0) / jnp.sqrt(change.doubt))
-    apart, factor = stretched(apart, change.stretch, change.doubt)
-    scale = factor * scale
     between, total = {}, {}
     for i, j in combinations_with_replacement(range(shape.n_outputs), 2):
         noise = (part.variance[:, i, j, None] * scale[:, i] * scale[:, j]).mean(axis=0)
@@ -171,13 +171,18 @@ def _group(
     each = range(shape.n_outputs)
     model = jnp.maximum(jnp.stack([between[k, k] for k in each]), 0.0)
     variance = jnp.stack([total[k, k] for k in each])
+    half = jnp.sqrt(model + part.half**2 * (scale**2).mean(axis=0))
     covariance = jnp.stack([jnp.stack([total[i, j] for j in each]) for i in each])
-    corr = covariance / jnp.sqrt(variance[:, None] * variance[None])
+    wider = 1.0 - SHARE + SHARE * change.doubt[:, None] * change.doubt[None]
+    corr = wider * covariance
+    sd = jnp.sqrt(jnp.stack([corr[k, k] for k in each]))
+    corr = corr / (sd[:, None] * sd[None])
+    sd_model = change.stretch * sd * jnp.sqrt(model / variance)
     mean = first + away
     centre = mean + (1.0 - change.share) * (linear - mean)
-    quantiles, straight = _quantiles(part, (apart, 1.0 / scale), away, half)
-    sd, sd_model = jnp.sqrt(variance), jnp.sqrt(model)
-    return centre, sd, sd_model, centre + quantiles, corr, straight.all(axis=0)
+    quantiles, straight = _quantiles(part, (apart, 1.0 / scale), away, half, change.doubt)
+    quantiles = centre + change.stretch * quantiles
+    return centre, change.stretch * sd, sd_model, quantiles, corr, straight.all(axis=0)
 
 
 def _over_draws(
@@ -195,9 +200,14 @@ def _over_draws(
 
 
 def _quantiles(
-    part: Chosen, kept: tuple[jax.Array, jax.Array], away: jax.Array, half: jax.Array
+    part: Chosen,
+    kept: tuple[jax.Array, jax.Array],
+    away: jax.Array,
+    half: jax.Array,
+    doubt: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
     """Return quantiles (3, K, N) relative to the mean, and where (K, N) to trust them."""
+    half = half * (WIDEST - (WIDEST - 1.0) / jnp.sqrt(doubt))
 
     def add(sums: tuple[jax.Array, ...], item: tuple[jax.Array, ...]):  # type: ignore[no-untyped-def]
         location, inverse, table = item
@@ -209,7 +219,7 @@ def _quantiles(
 
     sums, _ = jax.lax.scan(add, (jnp.zeros_like(half),) * len(NODES), (*kept, part.table))
     below = [jnp.clip(s / len(part.table) + 0.5, 1e-4, 1.0 - 1e-4) for s in sums]
-    normal = [jax.scipy.special.ndtri(b) for b in below]
+    normal = _with_doubt([jax.scipy.special.ndtri(b) for b in below], doubt)
     rises = [high - low for low, high in pairwise(normal)]
     found, beyond = [], jnp.zeros_like(half)
     for left, level in enumerate(QUANTILES.values()):
@@ -221,3 +231,21 @@ def _quantiles(
     # Rather this way round: what is NaN is not to be trusted.
     straight = (most < STRAIGHT * least) & (beyond < BEYOND)
     return jnp.stack(found) * half, straight
+
+
+def _with_doubt(normal: list[jax.Array], doubt: jax.Array) -> list[jax.Array]:
+    """Return the normal quantiles at `NODES` of a law whose doubting share is stretched.
+
+    Those of the share lie between the others', where they are nearly straight.
+    """
+    rises = [high - low for low, high in pairwise(normal)]
+    mixed = []
+    for node, usual in zip(NODES, normal, strict=True):
+        inner = normal[0]
+        for (left, right), rise in zip(pairwise(NODES), rises, strict=True):
+            inner = inner + rise * jnp.clip((node / doubt - left) / (right - left), 0.0, 1.0)
+        below = (1.0 - SHARE) * jax.scipy.special.ndtr(usual) + SHARE * jax.scipy.special.ndtr(
+            inner
+        )
+        mixed.append(jnp.where(doubt > 1.0, jax.scipy.special.ndtri(below), usual))
+    return mixed

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from .calibration import DOUBTING
+
 Floats = NDArray[np.float64]
 
 #: Where a star's reference point lies on the way from the centre of its predictive (0)
@@ -33,7 +35,8 @@ def credibility(draws: Floats, values: Floats, *, seed: int = 0) -> Floats:
     Parameters
     ----------
     draws : (S, N, K) array
-        Independent joint draws of what is measured, S for each star.
+        Independent joint draws of what is measured, S for each star; of each four from the
+        first on one may be of another law (`calibration.doubting`).
     values : (N, K) array
         The measured values; NaN where missing, which leaves the other outputs.
     seed : int
@@ -49,8 +52,8 @@ def credibility(draws: Floats, values: Floats, *, seed: int = 0) -> Floats:
     -----
     The test of accuracy with random points (TARP; Lemos et al. 2023, ICML 40,
     19256) holds for any reference point and any distance that do not look at
-    the measured value. Both are taken from the star's own predictive: every
-    second draw gives its covariance, in which the distances are Mahalanobis
+    the measured value. Both are taken from the star's own predictive: half of
+    the draws gives its covariance, in which the distances are Mahalanobis
     distances, and the reference point (see `REACH`); the value is then ranked
     among the other draws. In plain units a wrong correlation would hardly be
     seen, because round regions hold much the same share of differently tilted
@@ -61,14 +64,16 @@ def credibility(draws: Floats, values: Floats, *, seed: int = 0) -> Floats:
     sharpness. A proper score does.
     """
     rng = np.random.default_rng(seed)
-    chosen = rng.integers(-(-len(draws) // 2), size=len(values))
+    metric = _metric(len(draws))
+    chosen = rng.integers(max(1, int(metric.sum())), size=len(values))
     jitter = rng.random(len(values))
     share = np.full(len(values), np.nan)
     known = np.isfinite(values).any(axis=1) & np.isfinite(draws).all(axis=(0, 2))
     rows = np.flatnonzero(known)
     if len(draws) >= LEAST_DRAWS:
         for part in np.array_split(rows, max(1, len(rows) // PART)):
-            share[part] = _rank(draws[:, part], values[part], chosen[part], jitter[part])
+            halves = draws[metric][:, part], draws[~metric][:, part]
+            share[part] = _rank(*halves, values[part], chosen[part], jitter[part])
     return share
 
 
@@ -95,13 +100,23 @@ def coverage(credibility: Floats, levels: Sequence[float] | Floats) -> Floats:
     return np.asarray(np.searchsorted(np.sort(known), nominal, side="right") / len(known))
 
 
-def _rank(draws: Floats, values: Floats, chosen: NDArray[np.int64], jitter: Floats) -> Floats:
+def _metric(count: int) -> NDArray[np.bool_]:
+    """Say which of so many draws serve for the metric: every second four, of few every second."""
+    return np.arange(count) // (DOUBTING if count >= 2 * DOUBTING else 1) % 2 == 0
+
+
+def _rank(
+    metric: Floats,
+    ranked: Floats,
+    values: Floats,
+    chosen: NDArray[np.int64],
+    jitter: Floats,
+) -> Floats:
     """Return the credibility of stars that have draws and a value."""
     seen = np.isfinite(values)
     # A missing output is zero in all of them, so that it adds nothing to any distance.
-    draws = np.moveaxis(np.where(seen, draws, 0.0), 0, 1)
+    metric, ranked = (np.moveaxis(np.where(seen, d, 0.0), 0, 1) for d in (metric, ranked))
     values = np.where(seen, values, 0.0)
-    metric, ranked = draws[:, ::2], draws[:, 1::2]
     centre = metric.mean(axis=1)
     reference = centre + REACH * (metric[np.arange(len(values)), chosen] - centre)
     white = _whitening(metric - centre[:, None])

@@ -64,6 +64,9 @@ def effective(posterior: bt.Posterior, test: bt.Pairs) -> float:
     if lead[0] < 2:
         return float("nan")
     few = test.take(np.arange(min(PROBES, len(test))))
+    # The sampler's draws: those that doubt, in the calibration, are no part of any chain.
+    identity = Calibration.identity(len(posterior.spec.outputs))
+    posterior = dataclasses.replace(posterior, calibration=identity)
     return effective_draws(posterior.predict(few, kind="mean").reshape(*lead, -1))
 
 

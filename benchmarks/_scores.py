@@ -64,7 +64,7 @@ def score(
     crps = scoringrules.crps_ensemble(test.y, draws)
     below = (draws < test.y[..., None]).mean(axis=-1) + 0.5 * (draws == test.y[..., None]).mean(-1)
     pit = np.where(test.seen, below, np.nan)
-    # All draws are exchangeable, but those of a chain resemble their neighbours.
+    # Draws of a chain resemble their neighbours.
     order = np.random.default_rng(0).permutation(draws.shape[-1])[:ENERGY_DRAWS]
     weight = np.where(test.seen, 1.0 / scale, 0.0)
     value = np.where(test.seen, test.y, 0.0) * weight

@@ -27,7 +27,9 @@ from bayestrans.calibration import (
     applied,
     compare,
     doubting,
+    in_fours,
     learn,
+    stretched,
 )
 from bayestrans.regions import Region, regions
 
@@ -185,10 +187,41 @@ def test_a_missing_score_gives_no_answer():
     assert np.isnan(np.array(calibration.at(np.array([np.nan])))).all()
 
 
-def test_one_draw_in_four_doubts_and_of_fewer_the_last():
-    assert np.flatnonzero(doubting(12)).tolist() == [3, 7, 11]
-    assert [np.flatnonzero(doubting(n)).tolist() for n in (1, 2, 3)] == [[0], [1], [2]]
-    assert doubting(4000).sum() == 4000 / DOUBTING
+def test_one_of_each_four_draws_doubts_and_of_fewer_the_last():
+    every = doubting(4000)
+    np.testing.assert_array_equal(every.reshape(-1, DOUBTING).sum(axis=1), 1)
+    np.testing.assert_array_equal(doubting(100), every[:100])
+    assert [np.flatnonzero(doubting(n)).tolist()[-1:] for n in (1, 2)] == [[0], [1]]
+    assert all(doubting(n).any() for n in range(1, 20))
+
+
+@pytest.mark.parametrize("step", [2, 3, 4, 8, 10, 20])
+def test_draws_taken_at_even_steps_have_their_share_of_doubters(step):
+    for start in range(step):
+        assert doubting(4000)[start::step].mean() == pytest.approx(0.25, abs=0.12)
+
+
+@pytest.mark.parametrize(
+    ("count", "most"), [(1000, 100), (4000, 100), (250, 100), (60, 100), (3, 100)]
+)
+def test_whole_fours_are_taken(count, most):
+    rows = in_fours(count, most)
+    assert len(rows) == len(set(rows.tolist())) <= most
+    assert rows.min() >= 0
+    assert rows.max() < count
+    if count >= DOUBTING:
+        assert doubting(count)[rows].mean() == pytest.approx(0.25, abs=0.01)
+        assert len(rows) >= min(count, most) - 2 * DOUBTING
+
+
+def test_a_doubter_by_itself_is_stretched_about_the_mean_of_all():
+    location = np.array([[0.0], [1.0], [2.0], [5.0]])
+    moved, factor = stretched(location, np.ones(1), np.full(1, 3.0))
+    here = int(np.flatnonzero(doubting(4))[0])
+    want = location.copy()
+    want[here] += 2.0 * (location[here] - 2.0)
+    np.testing.assert_allclose(moved, want)
+    np.testing.assert_allclose(factor[:, 0], np.where(doubting(4), 3.0, 1.0))
 
 
 def test_the_draws_keep_their_mean_and_in_each_camp_their_ranks_and_correlations():

@@ -184,9 +184,10 @@ def test_a_changed_attribute_is_refused(small):
 
 def test_a_newer_format_is_refused_with_both_versions(copy):
     with changed(copy) as file:
-        file.attrs["format_version"] = 6
+        file.attrs["format_version"] = store.FORMAT_VERSION + 1
     message = refusal(copy)
-    assert "has model format 6 and this version reads 5; install" in message
+    newer, ours = store.FORMAT_VERSION + 1, store.FORMAT_VERSION
+    assert f"has model format {newer} and this version reads {ours}; install" in message
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from bayestrans import tarp
+from bayestrans.calibration import doubting
 
 LEVELS = np.array([0.1, 0.3, 0.5, 0.68, 0.9, 0.95])
 COUNT, DRAWS = 2000, 200
@@ -173,3 +174,15 @@ def test_an_output_without_spread_is_no_obstacle():
 def test_coverage_is_the_share_up_to_each_level():
     found = tarp.coverage(np.array([0.2, 0.4, 0.4, np.nan, 0.9]), [0.1, 0.4, 0.89, 0.9])
     np.testing.assert_array_equal(found, [0, 0.75, 0.75, 1])
+
+
+@pytest.mark.parametrize("doubt", [1.5, 3.0, 6.0])
+@pytest.mark.parametrize("count", [40, 400])
+def test_the_truth_of_draws_of_which_a_quarter_doubts_is_uniform(doubt, count):
+    """They are of another law, in each four draws one: both halves have as many."""
+    rng = np.random.default_rng(8)
+    scale = np.where(doubting(count), doubt, 1.0)[:, None, None]
+    draws = scale * rng.normal(size=(count, 4000, 3))
+    values = np.where(rng.random((4000, 1)) < 0.25, doubt, 1.0) * rng.normal(size=(4000, 3))
+    found = tarp.coverage(tarp.credibility(draws, values), LEVELS)
+    np.testing.assert_allclose(found, LEVELS, atol=0.025 + 0.2 / count)
