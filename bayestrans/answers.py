@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ import numpy as np
 from astropy.table import Column, Table
 from numpy.typing import NDArray
 
-from .calibration import Calibration, Change
+from .calibration import Change
 from .catalogue import Inputs
 from .model import Shape
 from .moments import QUANTILES, Summary, moments
@@ -217,7 +216,7 @@ def _prepared(posterior: Posterior, block: BlockDraws) -> _Network:
     probes = (posterior.probe_x[::step], posterior.probe_x_err[::step])
     rows = np.arange(posterior.n_draws)
     # What the calibration does to a star's draws is the same whichever they are.
-    plain = replace(posterior, calibration=Calibration.identity(len(posterior.spec.outputs)))
+    plain = posterior.uncalibrated
     found = [m for _, m in plain.mixtures(block, *probes)] if len(probes[0]) else []
     if found:
         count = min(len(probes[0]), CHUNK)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -10,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import student
-from .calibration import Calibration
 from .posterior import CHUNK, BlockDraws, Posterior, groups
 from .predictive import Mixture, mixture
 from .sensitivity import Slopes
@@ -81,8 +79,8 @@ def budget(
     brought = _from_inputs(posterior, block, stars, slopes, change.share[:, outputs]) / unit
     alone = _spread_without_gaps(posterior, block, stars, draws)
     result = np.full((len(stars.x), len(outputs), len(PARTS)), np.nan)
-    plain = replace(posterior, calibration=Calibration.identity(len(posterior.spec.outputs)))
-    both = (p.mixtures(block, stars.x, stars.x_err, draws) for p in (plain, posterior))
+    models = posterior.uncalibrated, posterior
+    both = (model.mixtures(block, stars.x, stars.x_err, draws) for model in models)
     for (rows, found), (_, calibrated) in zip(*both, strict=True):
         spread, scatter = _spread_and_scatter(found)
         model = np.fmin(spread, alone[rows])

@@ -34,7 +34,6 @@ from .posterior import BlockDraws, Posterior, check_posterior
 from .store import check_target
 from .trees import (
     Groups,
-    as_fitted,
     as_prior,
     function_groups,
     prior_group,
@@ -237,7 +236,7 @@ def diagnose(
     check_posterior(posterior)
     train = None if train is None else pairs_of(train, posterior.spec)
     held_out = None if held_out is None else pairs_of(held_out, posterior.spec)
-    fitted = as_fitted(posterior)
+    fitted = posterior.uncalibrated
     groups, blocks = _sampling(fitted)
     faults = [(name, fault) for name, block in blocks.items() for fault in block.faults]
     given, training = _training_stars(posterior, train, stars)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -16,7 +15,7 @@ from scipy import stats
 
 from . import student, tarp
 from .baseline import Predictive
-from .calibration import LEVELS, Calibration, in_fours
+from .calibration import LEVELS, in_fours
 from .catalogue import Source, pairs_of
 from .measured import compare
 from .neighbours import CLASSES
@@ -130,8 +129,7 @@ def _score_uncalibrated(posterior: Posterior, pairs: Pairs) -> Score | None:
     if posterior.calibration.empty:
         return None
     names = posterior.spec.output_names
-    plain = replace(posterior, calibration=Calibration.identity(len(names)))
-    stars = _score_model(plain, pairs)
+    stars = _score_model(posterior.uncalibrated, pairs)
     everyone = np.ones(len(pairs), dtype=bool)
     return _summarise(stars, everyone, posterior.scaler.delta_scale, names)
 

@@ -6,7 +6,7 @@ import itertools
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -119,6 +119,11 @@ class Posterior:
     def gaps(self) -> Gaps:
         """What fills gaps in inputs and quoted errors."""
         return Gaps(self.scaler, self.density)
+
+    @property
+    def uncalibrated(self) -> Posterior:
+        """The model as the sampler saw it, without the calibration that came after."""
+        return replace(self, calibration=Calibration.identity(len(self.spec.outputs)))
 
     @property
     def n_draws(self) -> int:
@@ -314,11 +319,8 @@ class Posterior:
     def scatter(self, block: Block) -> jax.Array:
         """Return the known scatter of a network's outputs (K,) in scaled units, or ones."""
         outputs = list(block.outputs)
-        scatter = (
-            np.ones(len(outputs))
-            if self.noise.scatter is None
-            else np.array(self.noise.scatter)[outputs]
-        )
+        known = self.noise.scatter
+        scatter = np.ones(len(outputs)) if known is None else np.array(known)[outputs]
         return jnp.asarray(scatter / self.scaler.delta_scale[outputs])
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -379,17 +381,15 @@ def to_tree(posterior: Posterior) -> xr.DataTree:
 
 
 def _attributes(posterior: Posterior) -> dict[str, Any]:
-    configuration = {
-        "network": asdict(posterior.network),
-        "noise": asdict(posterior.noise),
-        "tuning": {block.block.name: block.tuning for block in posterior.blocks},
-    }
     items: list[Input | Output] = [*posterior.spec.inputs, *posterior.spec.outputs]
-    columns = {item.column: {"name": item.name, "unit": item.unit} for item in items}
     attributes = {
         "spec": posterior.spec.to_dict(),
-        "configuration": configuration,
-        "columns": columns,
+        "configuration": {
+            "network": asdict(posterior.network),
+            "noise": asdict(posterior.noise),
+            "tuning": {block.block.name: block.tuning for block in posterior.blocks},
+        },
+        "columns": {item.column: {"name": item.name, "unit": item.unit} for item in items},
         "provenance": posterior.record,
     }
     return {name: json.dumps(value, ensure_ascii=True) for name, value in attributes.items()}

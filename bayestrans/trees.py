@@ -9,7 +9,6 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from .calibration import Calibration
 from .measured import draw_densities, replicates
 from .model import prior_draws
 from .pairs import Pairs
@@ -30,12 +29,6 @@ SCATTER_SITES = (
 )
 
 
-def as_fitted(posterior: Posterior) -> Posterior:
-    """Return the model as the sampler saw it, without the calibration that came after."""
-    calibration = Calibration.identity(len(posterior.spec.outputs))
-    return dataclasses.replace(posterior, calibration=calibration)
-
-
 def as_prior(posterior: Posterior, *, seed: int) -> Posterior:
     """Return the same model with as many draws from its prior, in one chain."""
     blocks, rng = [], np.random.default_rng(seed)
@@ -45,7 +38,7 @@ def as_prior(posterior: Posterior, *, seed: int) -> Posterior:
         drawn = prior_draws(shape, n_features, posterior.n_draws, rng)
         draws = {n: np.asarray(v, block.draws[n].dtype)[None] for n, v in drawn.items()}
         blocks.append(block._replace(draws=draws, stats={}))
-    return dataclasses.replace(as_fitted(posterior), blocks=tuple(blocks))
+    return dataclasses.replace(posterior.uncalibrated, blocks=tuple(blocks))
 
 
 def probe_pairs(posterior: Posterior) -> tuple[Pairs, NDArray[np.int64]] | None:

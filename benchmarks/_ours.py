@@ -11,7 +11,6 @@ from _rivals import DRAWS, Prediction
 from arviz_stats.base import array_stats
 
 import bayestrans as bt
-from bayestrans.calibration import Calibration
 from bayestrans.measured import compare
 
 METHODS = {
@@ -42,9 +41,7 @@ def bayestrans(train: bt.Pairs, test: bt.Pairs, seed: int, *, method: str) -> di
         with uncounted():
             untold = dataclasses.replace(test, y_err=np.full_like(test.y_err, np.nan))
             found[", errors of B not told"] = predicted(posterior, untold)
-            identity = Calibration.identity(len(test.spec.outputs))
-            plain = dataclasses.replace(posterior, calibration=identity)
-            found[", not calibrated"] = predicted(plain, test)
+            found[", not calibrated"] = predicted(posterior.uncalibrated, test)
     return found
 
 
@@ -65,9 +62,7 @@ def effective(posterior: bt.Posterior, test: bt.Pairs) -> float:
         return float("nan")
     few = test.take(np.arange(min(PROBES, len(test))))
     # The sampler's draws: those that doubt, in the calibration, are no part of any chain.
-    identity = Calibration.identity(len(posterior.spec.outputs))
-    posterior = dataclasses.replace(posterior, calibration=identity)
-    return effective_draws(posterior.predict(few, kind="mean").reshape(*lead, -1))
+    return effective_draws(posterior.uncalibrated.predict(few, kind="mean").reshape(*lead, -1))
 
 
 def effective_draws(values: np.ndarray) -> float:

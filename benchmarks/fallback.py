@@ -31,7 +31,7 @@ from bayestrans.neighbours import Neighbours
 from bayestrans.refits import Refits
 from bayestrans.regions import Region, regions
 from bayestrans.scale import Scaler
-from bayestrans.target import scaled_data
+from bayestrans.target import build_target, scaled_data
 
 STARS = 1000
 #: Pseudo-stars for each star, and how far from it they lie in the whitened space.
@@ -76,8 +76,11 @@ def with_pseudo_stars(pairs: bt.Pairs, parts: list[Region]) -> Found:
         # Only the data have the pseudo-stars. They are never held out, so each
         # stands where a star does that is not.
         elsewhere = np.full(len(more), np.flatnonzero(~part.rows)[0])
-        star = np.concatenate([np.arange(len(pairs)), elsewhere])
-        refits = dataclasses.replace(plain, data=data._replace(star=star))
+        star = np.concatenate([np.arange(len(pairs)), elsewhere]).astype(data.star.dtype)
+        data = data._replace(star=star)
+        # More stars than the plain refits have; all parts have as many, and share a program.
+        target = build_target(data, plain.network, plain.noise, np.arange(50))
+        refits = dataclasses.replace(plain, data=data, target=target)
         found.append(refits.without(part, jax.random.key(number)))
     return found
 

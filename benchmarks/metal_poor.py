@@ -8,7 +8,6 @@ trained on all of them and scored on such stars alone, drawn anew from the same 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import platform
@@ -29,7 +28,6 @@ from _workers import add_workers, by_workers
 
 import bayestrans as bt
 from bayestrans.baseline import Predictive
-from bayestrans.calibration import Calibration
 from bayestrans.scale import Scaler
 
 #: [Fe/H] on A's scale below which a star is metal-poor.
@@ -147,8 +145,7 @@ def run(n_stars: int, seed: int, method: bt.MCLMC, *, calibrate: bool) -> Run:
     found = predict(post, test, seed)
     results = {"bayestrans": score(found, test, time.perf_counter() - begun)}
     if calibrate:
-        plain = Calibration.identity(len(test.spec.outputs))
-        found = predict(dataclasses.replace(post, calibration=plain), test, seed)
+        found = predict(post.uncalibrated, test, seed)
         results["uncalibrated"] = score(found, test, float("nan"))
     classes = bt.support(post, test).classes
     groups = {("bayestrans", c): classes == c for c in ("dense", "sparse", "outside")}

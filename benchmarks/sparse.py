@@ -12,7 +12,6 @@ taken from the table before the fit; its own calibration never sees them.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import itertools
 import os
 import platform
@@ -39,7 +38,7 @@ from _survey_pairs import (
 from _workers import add_workers, by_workers
 
 import bayestrans as bt
-from bayestrans.calibration import LEVELS, Calibration
+from bayestrans.calibration import LEVELS
 from bayestrans.neighbours import CLASSES, Neighbours
 
 #: Fewer values of a region and an output say nothing by themselves.
@@ -99,11 +98,7 @@ def judged(piece: Piece) -> Stars:
         post = bt.fit(train, method=method, seed=piece.seed, progress=False)
     score = bt.support(post, test).score
     stars = Stars(score=score, classes=post.neighbours.classify(score))
-    plain = Calibration.identity(len(train.spec.outputs))
-    for which, model in (
-        ("before", dataclasses.replace(post, calibration=plain)),
-        ("after", post),
-    ):
+    for which, model in (("before", post.uncalibrated), ("after", post)):
         found = bt.evaluate(model, test)
         stars[which] = found.pit
         stars[f"nll_{which}"] = np.full(len(test), found.overall.nll)

@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 
 import bayestrans as bt
 from bayestrans import calibrate, cli
+from bayestrans.answers import Answers
 from bayestrans.calibration import (
     ONSET,
     Calibration,
@@ -52,7 +53,7 @@ def calibrated(curved) -> bt.Posterior:
 @pytest.fixture(scope="module")
 def plain(calibrated) -> bt.Posterior:
     """Return the same posterior without its calibration."""
-    return dataclasses.replace(calibrated, calibration=Calibration.identity(1))
+    return calibrated.uncalibrated
 
 
 def far_and_near() -> np.ndarray:
@@ -98,6 +99,13 @@ def test_growth_acts_on_the_draws_that_doubt(plain):
     wider = before[doubters, 1].std() * np.hypot(1, score - ONSET)
     assert after[doubters, 1].std() == pytest.approx(wider, rel=1e-3)
     assert after[:, 1].mean() == pytest.approx(before[:, 1].mean(), abs=0.1)
+
+
+def test_the_draws_of_a_catalogue_are_chosen_without_the_calibration(calibrated, plain):
+    """Each stands for both kinds then, those that doubt and those that do not."""
+    one, other = (Answers(model).networks[0].part.draws for model in (calibrated, plain))
+    for name, values in one.items():
+        np.testing.assert_array_equal(values, other[name])
 
 
 def test_a_calibrated_model_is_saved_and_loaded_whole(calibrated, tmp_path):

@@ -13,7 +13,8 @@ from scipy import stats
 
 import bayestrans as bt
 from bayestrans import cli, plot
-from bayestrans.consistency import chain, round_trip
+from bayestrans.calibration import doubting
+from bayestrans.consistency import _followers, chain, round_trip
 
 STARS, DRAWS = 1500, 8
 
@@ -174,6 +175,14 @@ def test_a_chain_of_right_models_has_the_law_of_both_steps(chained, stars):
     )
     error = chained.difference.std(axis=(0, 1)) / np.sqrt(STARS)
     assert (np.abs(every["bias"]) < 4 * error).all()
+
+
+@pytest.mark.parametrize("draws", [2, 3, 8, 16, 200])
+def test_draws_that_doubt_meet_draws_that_doubt_by_chance_alone(draws):
+    following, doubters = _followers(draws), doubting(draws)
+    assert sorted(following) == list(range(draws))
+    both = (doubters & doubters[following]).mean()
+    assert both <= (0.13 if draws >= 8 else 0.0)
 
 
 def test_where_b_sees_all_that_a_sees_the_chain_is_the_direct_way(there, stars):

@@ -28,6 +28,7 @@ from known_law import (
 from scipy import special, stats
 
 import bayestrans as bt
+from bayestrans.calibration import doubting, in_fours
 from bayestrans.scores import Evaluation
 
 
@@ -154,10 +155,21 @@ def test_energy_score_of_a_wrong_width_is_its_closed_form(judged, widen):
     # lengths are multiples of one.
     normal = np.random.default_rng(0).normal(size=(200_000, 3))
     length = np.linalg.norm(SCATTER * (normal @ np.linalg.cholesky(CORR).T), axis=1).mean()
-    used = len(range(0, CHAINS * DRAWS, CHAINS * DRAWS // 60))
+    used = len(in_fours(CHAINS * DRAWS, 60))
     expected = length * (np.hypot(1, widen) - widen / np.sqrt(2) * (1 - 1 / used))
     found = judged[widen].overall.energy_score
     assert found == pytest.approx(expected, rel=0.03)
+
+
+def test_the_energy_score_of_some_draws_has_its_share_of_those_that_doubt():
+    """One in ten of a thousand draws, at even steps, might have none of them."""
+    rng = np.random.default_rng(3)
+    wide = np.where(doubting(1000), 6.0, 1.0)[:, None, None]
+    sample, delta = wide * rng.normal(size=(1000, 200, 2)), np.zeros((200, 2))
+    every = np.linalg.norm(sample, axis=2).mean()
+    apart = np.linalg.norm(sample - rng.permutation(sample), axis=2).mean()
+    found = import_module("bayestrans.evaluate")._energy(delta, sample).mean()
+    assert found == pytest.approx(every - 0.5 * apart, rel=0.1)
 
 
 @wide_and_narrow

@@ -16,7 +16,7 @@ from three_surveys import BASE_COLUMNS, OWN, STARS, plan_of, small, tables
 
 import bayestrans as bt
 from bayestrans.homogenise import homogenise
-from bayestrans.merge import population_of
+from bayestrans.merge import from_model, population_of
 from bayestrans.merged import own_names
 from bayestrans.tables import digest, read_table
 
@@ -192,6 +192,19 @@ def few(stars) -> dict[str, Table]:
 
 def merge(given: dict[str, Table], models: dict[str, bt.Posterior], **changed) -> Table:
     return homogenise(plan_of(given, models, **{"shared": 0.3, **changed}), progress=False)
+
+
+def test_a_survey_counts_by_its_networks_spread_where_that_exceeds_the_core(few, models):
+    """There a part of the draws doubts the network, which the quantiles tell little of."""
+    member = plan_of(few, models).surveys[0]
+    table = bt.translate(models["a"], few["a"], progress=False)
+    outputs = models["a"].spec.outputs
+    core = from_model(member, table, outputs).core
+    wide = np.arange(len(table)) < 2
+    table["logg_sd_model"] = np.where(wide, 3.0 * core[:, 1], table["logg_sd_model"])
+    found = from_model(member, table, outputs).core
+    np.testing.assert_allclose(found[:, 1], np.where(wide, 3.0, 1.0) * core[:, 1], rtol=1e-6)
+    np.testing.assert_array_equal(found[:, [0, 2]], core[:, [0, 2]])
 
 
 def test_identifiers_are_exact_beyond_floats(few, models):

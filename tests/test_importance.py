@@ -297,6 +297,21 @@ def test_the_budget_of_a_line_is_the_closed_form():
     assert 0.2 < float((inputs / scatter)[:, 0].mean()) < 0.9  # neither nothing nor capped
 
 
+def test_doubt_adds_what_a_quarter_of_the_draws_is_wider_by():
+    train = stars(200)
+    plain = lines(train)
+    growth = np.array([5.0, 0.0])
+    doubts = dataclasses.replace(plain.calibration, growth=growth)
+    posterior = dataclasses.replace(plain, calibration=doubts)
+    found = bt.importance(posterior, train, draws=200, progress=False).budget
+    rest = found.sel(part=["model", "gaps", "inputs", "intrinsic"]).sum("part")
+    wider = 0.25 * (posterior.calibration.at(posterior.neighbours.score(train.x)).doubt ** 2 - 1)
+    assert wider[:, 0].max() > 1.0
+    added = found.sel(part="calibration").values
+    np.testing.assert_allclose(added[:, 0], (wider * rest.values)[:, 0], rtol=0.2, atol=1e-3)
+    np.testing.assert_allclose(added[:, 1], 0.0, atol=1e-6)
+
+
 def test_quoted_errors_bring_no_more_than_the_scatter(line):
     train = stars(50)
     large = dataclasses.replace(train, x_err=100 * train.x_err)

@@ -75,7 +75,6 @@ def test_the_budget_sums_to_the_catalogues_variance(posterior, split):
     gaps = dataclasses.replace(test, x=x, x_err=x_err)
     numbers = np.array([[0.1, -0.2, 0.0, 0.1, 0.0], [0.1] * 5, [0.5] * 5])
     wider = dataclasses.replace(posterior, calibration=Calibration(*numbers))
-    plain = dataclasses.replace(posterior, calibration=Calibration.identity(5))
     found = bt.importance(wider, gaps, **SETTINGS).budget
     for block in wider.blocks:
         scale = wider.scaler.delta_scale[list(block.block.outputs)]
@@ -85,7 +84,7 @@ def test_the_budget_sums_to_the_catalogues_variance(posterior, split):
             catalogue = moments(mixture, table)  # what `translate` gives for stars like these
             expected = (np.asarray(catalogue.sd).T * scale) ** 2
             np.testing.assert_allclose(mine[rows].sum("part"), expected, rtol=1e-3)
-        for rows, mixture in plain.mixtures(block, x, x_err, SETTINGS["draws"]):
+        for rows, mixture in posterior.uncalibrated.mixtures(block, x, x_err, SETTINGS["draws"]):
             model = mine[rows].sel(part=["model", "gaps"]).sum("part")
             catalogue = moments(mixture, student.polynomial(mixture.tails))
             expected = (np.asarray(catalogue.sd_model).T * scale) ** 2
