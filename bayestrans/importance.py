@@ -95,7 +95,7 @@ def importance(
     how it goes over to a line far beyond the stars is left out. An input that tells of
     others earns a share even where its sensitivity is zero. The density is a coarse one
     (`Density`), of which no interval tells: shares move by some per cent of the variance with a
-    finer one (``benchmarks/importance.py``; figures in ``docs/results.md``), and where it
+    finer one (``benchmarks/importance.py``; figures in ``docs/costs.md``), and where it
     does not give the variance of the stars themselves, the text says so.
     What a posterior draw has wrong looks like an effect of every input: small shares tend to
     come out too large.

@@ -24,7 +24,6 @@ from .sample import (
     PROGRAMS,
     Run,
     check_counts,
-    log_densities,
     over_draws,
     warm_starts,
 )
@@ -51,6 +50,14 @@ class _Chain(NamedTuple):
     key: jax.Array
     length: jax.Array
     step_size: jax.Array
+
+
+class _Drawn(NamedTuple):
+    """Positions (chain, draw, dim), their log densities and the last steps' energy errors."""
+
+    position: Any
+    log_density: Any
+    energy: Any
 
 
 @dataclass(frozen=True)
@@ -144,18 +151,18 @@ class MCLMC:
         ceiling = float(chains.step_size[0])
         for number, thin in enumerate(thins, start=1):
             round_begun = time.perf_counter()
-            chains, positions, energy = self._round(piece, target, chains, thin, number, **options)
+            chains, drawn = self._round(piece, target, chains, thin, number, **options)
             last = number == len(thins)
             # Rounds of a given number of steps do not ask whether the chains agree.
-            rhat = function_rhat(target, positions) if last or not self.steps else math.inf
-            excess = robust_variance(energy) / (target.dim * self.energy_variance)
+            rhat = function_rhat(target, drawn.position) if last or not self.steps else math.inf
+            excess = robust_variance(drawn.energy) / (target.dim * self.energy_variance)
             now = time.perf_counter()
             planned = now - begun + 2.0 * (now - round_begun)
             ended = self._ended(rhat, excess, last, planned)
             if ended:
                 break
             chains, ceiling = _corrected(chains, excess, ceiling)
-        stats = {"log_density": log_densities(target, positions), "energy_error": energy}
+        stats = {"log_density": drawn.log_density, "energy_error": drawn.energy}
         tuning = {
             "step_size": float(chains.step_size[0]),
             "length": float(chains.length[0]),
@@ -165,7 +172,7 @@ class MCLMC:
             "ended": ended,
             "warm_steps": self.warm_steps,
         }
-        return Run(np.asarray(positions), stats, tuning)
+        return Run(drawn.position, stats, tuning)
 
     def _burnt_in(
         self,
@@ -179,8 +186,8 @@ class MCLMC:
         """Return chains whose momentum length and step fit where the burn-in brought them."""
         root = math.sqrt(target.dim)
         chains = _tuned(settle, chains, target, root, 0.25 * root)
-        chains, positions, _ = self._round(piece, target, chains, thin, 0, **options)
-        spread = math.sqrt(float(positions.reshape(-1, target.dim).var(axis=0).sum()))
+        chains, drawn = self._round(piece, target, chains, thin, 0, **options)
+        spread = math.sqrt(float(drawn.position.reshape(-1, target.dim).var(axis=0).sum()))
         step = float(chains.step_size[0])
         return _tuned(settle, chains, target, LENGTH_FACTOR * spread, step)
 
@@ -250,7 +257,7 @@ class MCLMC:
                 state, key, energy = jax.lax.fori_loop(
                     0, thin, step, (state, key, jnp.zeros_like(state.logdensity))
                 )
-                return (state, key), (state.position, energy)
+                return (state, key), _Drawn(state.position, state.logdensity, energy)
 
             (state, key), drawn = jax.lax.scan(draw, (chain.state, chain.key), None, length=count)
             return chain._replace(state=state, key=key), drawn
@@ -267,23 +274,22 @@ class MCLMC:
         *,
         label: str,
         progress: bool,
-    ) -> tuple[_Chain, jax.Array, NDArray]:
+    ) -> tuple[_Chain, _Drawn]:
         name = f"{label}: {'burn-in' if number == 0 else f'round {number}'}"
         count = math.ceil(self.draws / PIECES)
         n_pieces = math.ceil(self.draws / count)
         total = n_pieces * count * thin * self.chains
-        positions, energies = [], []
+        pieces = []
         with progress_bar(name, total, "step", progress=progress) as bar:
             for _ in range(n_pieces):
                 thins = jnp.full(self.chains, thin)
-                chains, (position, energy) = piece(
+                chains, drawn = piece(
                     (chains, thins), target.data, lambda: bar.update(count * thin)
                 )
-                positions.append(position)
-                energies.append(energy)
-        keep = slice(-self.draws, None)
-        joined = jnp.concatenate(positions, axis=1)[:, keep]
-        return chains, joined, np.concatenate(energies, axis=1)[:, keep]
+                pieces.append(drawn)
+        parts = zip(*pieces, strict=True)
+        whole = (np.concatenate(part, axis=1)[:, -self.draws :] for part in parts)
+        return chains, _Drawn(*whole)
 
 
 @lru_cache(maxsize=PROGRAMS)
@@ -332,7 +338,7 @@ def _corrected(chains: _Chain, excess: float, ceiling: float) -> tuple[_Chain, f
     return chains._replace(step_size=jnp.full_like(chains.step_size, step)), ceiling
 
 
-def function_rhat(target: Target, positions: jax.Array) -> float:
+def function_rhat(target: Target, positions: NDArray) -> float:
     """Return the 90th percentile over probes of the split R-hat in function space."""
     values = over_draws(target.probe, positions, target.data)
     values = values.reshape(*values.shape[:2], -1)

@@ -102,7 +102,7 @@ def _over_draws(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
 
 
 def over_draws(
-    function: Callable[..., jax.Array], positions: jax.Array, data: Any
+    function: Callable[..., jax.Array], positions: jax.Array | NDArray, data: Any
 ) -> NDArray[np.float64]:
     """Return ``function(position, data)`` of each position (chain, draw, dim)."""
     one = _over_draws(function)

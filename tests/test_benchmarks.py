@@ -173,3 +173,17 @@ def test_a_method_that_fails_is_an_error_and_no_kept_method_is_forgotten(monkeyp
     with pytest.raises(SystemExit, match="some methods failed"):
         side.main()
     assert seen == ["cubic"]
+
+
+def test_several_surveys_are_held_out_each_by_itself(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    side = importlib.import_module("side_by_side")
+    pairs = side.pairs_of(side.SEVERAL, Path())
+    found = list(side.splits(side.SEVERAL, pairs))
+    assert [(len(s.train), len(s.test), s.region) for s in found] == [(3200, 800, False)] * 3
+    stars = [frozenset(s.test.ids) | frozenset(s.train.ids) for s in found]
+    assert stars[0] == frozenset(pairs.ids)
+    assert not stars[0] & stars[1]
+    assert not stars[1] & stars[2]
+    assert side.wanted(side.SEVERAL, "cubic", pairs)
+    assert not side.wanted(side.SEVERAL, "reference, trained", pairs)

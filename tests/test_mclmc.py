@@ -52,6 +52,17 @@ def test_a_step_that_was_tuned_too_long_is_mended(tuned_too_long, options):
     np.testing.assert_allclose(spread, SPREADS, rtol=0.15)
 
 
+def test_what_is_kept_of_a_draw_is_of_that_draw():
+    """Also where the draws are no multiple of the pieces of a round."""
+    run = bt.MCLMC(chains=2, draws=47, steps=470, warm_steps=50, tune_steps=50).run(
+        normal_target(), jax.random.key(2), label="", progress=False
+    )
+    assert run.positions.shape == (2, 47, len(SPREADS))
+    assert run.stats["energy_error"].shape == (2, 47)
+    exact = -0.5 * np.sum((run.positions / SPREADS) ** 2, axis=-1)
+    np.testing.assert_allclose(run.stats["log_density"], exact, rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("excess", "ceiling", "wanted", "limit"),
     [

@@ -120,7 +120,7 @@ def test_outliers_are_found_and_do_not_shape_the_scatter_of_the_others():
     assert tails[False].dof.mean() < 3
 
 
-#: Both can be set, for what docs/results.md says.
+#: Both can be set, for what docs/sampling.md says.
 NUTS_STARS = int(os.environ.get("BAYESTRANS_NUTS_STARS", "600"))
 NUTS_VARIANCE = float(os.environ.get("BAYESTRANS_NUTS_VARIANCE", bt.MCLMC().energy_variance))
 
@@ -131,7 +131,7 @@ def test_mclmc_agrees_with_nuts_in_function_space():
 
     At 95 of 100 stars: with some 2,000 effective draws the largest of 200
     differences is noise of that size. The output and the width are such that NUTS
-    moves between the modes; docs/results.md tells of an output where neither does.
+    moves between the modes; docs/sampling.md tells of an output where neither does.
     """
     pairs = only(
         bt.simulate(NUTS_STARS, 10, seed=11).pairs, ("teff", "logg", "fe_h", "mg_fe"), ("fe_h",)

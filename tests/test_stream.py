@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import itertools
 import json
-import os
 import re
 import signal
 import subprocess
@@ -20,15 +18,13 @@ import numpy as np
 import pytest
 from astropy.table import Table, vstack
 from filelock import FileLock
+from translated import assert_same
 
 import bayestrans as bt
 from bayestrans import answers as engine
 from bayestrans import cli, parts, written
 from bayestrans.arrow import to_arrow, write_parquet_parts
 from bayestrans.tables import read_table, write_table
-
-#: 20 for as many as are claimed; each costs some seconds.
-KILLS = int(os.environ.get("BAYESTRANS_KILLS", "2"))
 
 stream = importlib.import_module("bayestrans.translate")
 
@@ -51,15 +47,6 @@ def path(catalogue, tmp_path_factory) -> str:
     return str(place)
 
 
-def same(first: Table, second: Table) -> bool:
-    """Say whether two tables are equal to the last bit, but for the time they were begun."""
-    return first.colnames == second.colnames and all(
-        np.asarray(first[n]).tolist() == np.asarray(second[n]).tolist() or
-        np.asarray(first[n]).tobytes() == np.asarray(second[n]).tobytes()
-        for n in first.colnames
-    )  # fmt: skip
-
-
 def stop_after(monkeypatch, count: int, error: type[BaseException]) -> None:
     """Let the writing of the part after so many fail."""
     real = stream.Parts.add
@@ -78,7 +65,7 @@ def test_the_size_of_the_parts_does_not_matter(posterior, catalogue, path, monke
     monkeypatch.setattr(written, "BATCH", size)
     rows = catalogue[:350:50] if size == 1 else path
     found = bt.translate(posterior, rows, progress=False)
-    assert same(whole, found if size == 1 else found[::50])
+    assert_same(whole, found if size == 1 else found[::50])
 
 
 def test_the_size_of_the_parts_can_be_given(posterior, catalogue, path, tmp_path):
@@ -93,7 +80,7 @@ def test_the_size_of_the_parts_can_be_given(posterior, catalogue, path, tmp_path
         patch.setattr(parts.Parts, "add", counted)
         bt.translate_file(posterior, path, out, chunk_size=100, progress=False)
     assert sorted(sizes) == [50, 100, 100, 100]
-    assert same(bt.translate(posterior, catalogue, progress=False), read_table(out))
+    assert_same(bt.translate(posterior, catalogue, progress=False), read_table(out))
     with pytest.raises(ValueError, match="chunk_size is 0; give a whole number of at least 1"):
         bt.translate(posterior, catalogue, chunk_size=0)
 
@@ -103,7 +90,7 @@ def test_files_hold_what_is_returned(posterior, catalogue, path, small_parts, tm
     out = tmp_path / f"b{suffix}"
     returned = bt.translate(posterior, path, out, progress=False)
     back = read_table(out)
-    assert same(bt.translate(posterior, catalogue, progress=False), returned)
+    assert_same(bt.translate(posterior, catalogue, progress=False), returned)
     assert len(back) == 350
     np.testing.assert_allclose(back["teff_mean"], returned["teff_mean"], rtol=1e-6)
     assert back["star_id"].tolist() == catalogue["star_id"].tolist()
@@ -358,57 +345,6 @@ def test_a_kill_while_the_parts_are_joined_leaves_nothing_that_stays(
     assert not out.exists()
     assert cli.main([*command, "--overwrite"]) == 0
     assert set(tmp_path.iterdir()) == before | {out}
-
-
-@pytest.mark.slow
-def test_kills_at_any_moment_lose_nothing(posterior, catalogue, tmp_path):
-    """`kill -9` at some moments: either the file is not there, or it is the whole one.
-
-    Each run is killed at some moment after it has written some part more than the last one.
-    """
-    model, source = tmp_path / "m.nc", tmp_path / "a.parquet"
-    posterior.save(model)
-    write_table(vstack([catalogue] * 400, metadata_conflicts="silent"), source)
-    out, whole = tmp_path / "b.parquet", tmp_path / "c.parquet"
-    folder, size = tmp_path / ".b.parquet.parts", 70_000 // (KILLS + 5)
-
-    def command(target):
-        arguments = ["translate", str(model), str(source), "--out", str(target), "--quiet"]
-        return [sys.executable, "-m", "bayestrans", *arguments, "--resume", "--chunk-size"]
-
-    def times() -> dict[Path, int]:
-        """Return when each part was written; what comes after the first gap is made again."""
-        written = {}
-        for number in itertools.count():
-            part = folder / f"part-{number:06d}.arrow"
-            if not part.exists():
-                return written
-            written[part] = part.stat().st_mtime_ns
-
-    subprocess.run([*command(whole), str(size)], check=True, capture_output=True)
-    rng, mended = np.random.default_rng(5), 0
-    kept: dict[Path, int] = {}
-    for _ in range(KILLS):
-        process = subprocess.Popen(
-            [*command(out), str(size)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        while process.poll() is None and len(times()) <= len(kept):
-            time.sleep(0.005)
-        time.sleep(rng.uniform(0.0, 0.2))
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        found = times()
-        assert kept.items() <= found.items()  # what was there has not been made again
-        mended += len(kept) < len(found)
-        kept = found
-        if out.exists():  # it had ended, or was whole when the kill came
-            assert same(read_table(out), read_table(whole))
-            out.unlink()
-    assert mended > 0
-    subprocess.run([*command(out), str(size)], check=True, capture_output=True)
-    assert same(read_table(out), read_table(whole))
-    left = {p.name for p in tmp_path.iterdir()}
-    assert left == {"m.nc", "a.parquet", "b.parquet", "c.parquet"}
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
