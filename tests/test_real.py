@@ -26,7 +26,7 @@ K2_FOLDS = int(os.environ.get("BAYESTRANS_K2_FOLDS", "2"))
 #: "one" for Gaia's errors as quoted: its figures are printed, and fail.
 VELOCITY_FACTOR = os.environ.get("BAYESTRANS_VELOCITY_FACTOR", "below one")
 #: 4000 for the figures in the docs.
-SEISMIC_STEPS = os.environ.get("BAYESTRANS_SEISMIC_STEPS", "2000")
+SEISMIC_STEPS = os.environ.get("BAYESTRANS_SEISMIC_STEPS", "1000")
 
 pytestmark = [pytest.mark.slow, pytest.mark.realdata]
 
