@@ -103,7 +103,7 @@ ANSWERED: dict[int, str] = {
            test_store::test_a_killed_write_leaves_no_model_at_the_final_name
            test_bad_inputs::test_a_killed_writer_leaves_the_old_table
            test_stream::test_what_was_interrupted_goes_on_to_the_same_file
-           test_stream::test_kills_at_any_moment_lose_nothing""",
+           test_stream_killed::test_kills_at_any_moment_lose_nothing""",
     35: "test_stream::test_another_job_is_not_gone_on_with",
     36: "test_stream::test_a_second_writer_is_refused",
     37: "test_stream::test_reading_in_parts_takes_no_more_memory_for_more_rows",
