@@ -34,7 +34,7 @@ TESTS = {
     "tests/test_calibration_fit.py "
     "-k 'test_infer or refused_with or per_network or length or Ensemble or fit_learns'",
     "calibrate": "tests/test_calibration.py tests/test_calibration_fit.py",
-    "translate": "tests/test_stream.py tests/test_stream_killed.py tests/test_translate.py tests/test_translate_faults.py "
+    "translate": "tests/test_stream.py tests/test_translate.py tests/test_translate_faults.py "
     "tests/test_bad_inputs.py -k "
     "'interrupted or counts or failure or hats or cores or existing or not_hold or be_the_input "
     "or parts_can_be_given'",
