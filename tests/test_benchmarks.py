@@ -14,6 +14,7 @@ import pytest
 from scipy import stats
 
 import bayestrans as bt
+from bayestrans.regions import Region
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -187,3 +188,17 @@ def test_several_surveys_are_held_out_each_by_itself(monkeypatch):
     assert not stars[1] & stars[2]
     assert side.wanted(side.SEVERAL, "cubic", pairs)
     assert not side.wanted(side.SEVERAL, "reference, trained", pairs)
+
+
+def test_pseudo_stars_have_a_target_of_their_size_which_all_regions_share(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    fallback, survey_pairs = (importlib.import_module(n) for n in ("fallback", "_survey_pairs"))
+    pairs, seen = survey_pairs.intrinsic(bt.simulate(120, 10, seed=0).pairs), []
+    monkeypatch.setattr(fallback.Refits, "without", lambda refits, *_: seen.append(refits))
+    few = [Region(name, "tail", np.arange(120) < count) for name, count in (("a", 20), ("b", 30))]
+    fallback.with_pseudo_stars(pairs, few)
+    for refits, part in zip(seen, few, strict=True):
+        assert refits.data.z.shape[1] == 120 + 36
+        assert refits.target.data.z.shape == refits.data.z.shape
+        assert not part.rows[refits.data.star[120:]].any()
+    assert seen[0].target.log_density is seen[1].target.log_density

@@ -19,9 +19,6 @@ def estimate(function, population, players, size=512, seed=0) -> tuple[np.ndarra
     return found.mean(axis=0), found.std(axis=0, ddof=1) / np.sqrt(REPLICATES)
 
 
-# ---- the estimator ------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("players", [[[0], [1], [2], [3]], [[0, 2], [1], [3]]])
 def test_effects_of_a_linear_map_are_the_closed_form(players):
     slope = np.array([1.0, -2.0, 0.5, 0.3])
