@@ -22,7 +22,9 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 BENCHMARKS = EXAMPLES.parent / "benchmarks"
 
 #: 5 for the figures in the docs.
-K2_FOLDS = int(os.environ.get("BAYESTRANS_K2_FOLDS", "2"))
+K2_FOLDS = int(os.environ.get("BAYESTRANS_K2_FOLDS", "1"))
+#: 2000 for the figures in the docs.
+VELOCITY_STEPS = int(os.environ.get("BAYESTRANS_VELOCITY_STEPS", "1000"))
 #: "one" for Gaia's errors as quoted: its figures are printed, and fail.
 VELOCITY_FACTOR = os.environ.get("BAYESTRANS_VELOCITY_FACTOR", "below one")
 #: 4000 for the figures in the docs.
@@ -72,10 +74,11 @@ def test_k2_giants_in_folds_beat_linear_and_gaussian_process(real_data):
         rows["gp_crps"].append(gp_crps * post.scaler.delta_scale / sd)
     mean = {name: np.mean(values, axis=0) for name, values in rows.items()}
     print("\n" + "\n".join(f"{name:9s}{np.round(value, 4)}" for name, value in mean.items()))
-    assert mean["nll"] <= 0.33
+    all_stars = K2_FOLDS == 5
+    assert mean["nll"] <= (0.33 if all_stars else 0.4)
     assert mean["nll"] < min(mean["lin_nll"], mean["gp_nll"])
     assert (mean["crps"] <= 1.02 * np.minimum(mean["lin_crps"], mean["gp_crps"])).all()
-    chance = 0.0 if K2_FOLDS == 5 else 0.04  # of 232 stars
+    chance = 0.0 if all_stars else 0.05  # of 116 stars
     assert ((mean["cover"] >= 0.64 - chance) & (mean["cover"] <= 0.73 + chance)).all()
 
 
@@ -123,7 +126,7 @@ def test_velocity_in_five_folds(real_data):
     names = ("cover", "after", "before", "crps", "identity", "factor")
     rows: dict[str, list] = {name: [] for name in names}
     for fold, (train, test) in enumerate(pairs.folds(5, seed=0)):
-        method = bt.MCLMC(steps=2000)
+        method = bt.MCLMC(steps=VELOCITY_STEPS)
         noise = bt.Noise(error_factor=VELOCITY_FACTOR)
         post = bt.fit(train, method=method, noise=noise, seed=fold, calibrate=False, progress=False)
         found = bt.evaluate(post, test)

@@ -356,6 +356,7 @@ def test_our_own_prediction_of_stars_with_gaps_is_whole(monkeypatch):
 
     quick = bt.Ensemble(members=3, warm_steps=100)
     monkeypatch.setitem(_ours.METHODS, "MCLMC", quick)
+    monkeypatch.setattr(_ours, "DRAWS", 30)
     train, *_ = correlated_pairs(300, 1)
     test, *_ = correlated_pairs(40, 2)
     told = _ours.bayestrans(with_gaps(train, 0), with_gaps(test, 1), 0, method="MCLMC")
@@ -372,6 +373,7 @@ def test_errors_of_b_are_hidden_where_no_rival_knows_them(monkeypatch):
     import _ours
 
     monkeypatch.setitem(_ours.METHODS, "MCLMC", bt.Ensemble(members=3, warm_steps=100))
+    monkeypatch.setattr(_ours, "DRAWS", 150)
     train, *_ = correlated_pairs(300, 1)
     test, *_ = correlated_pairs(40, 2)
     err = np.where(np.arange(40)[:, None] % 2 == 0, 1.0, 20.0) * [10.0, 0.05]
