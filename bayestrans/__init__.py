@@ -12,6 +12,8 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from .version import __version__ as __version__
+
 if TYPE_CHECKING:
     from .attribution import Importance
     from .catalogue import CatalogueError, read_pairs
@@ -46,8 +48,6 @@ if TYPE_CHECKING:
     from .translate import translate, translate_file
     from .ways import Consistency
     from .written import Written
-
-__version__ = "0.1.0"
 
 __all__ = [
     "MCLMC",

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from . import __version__
 from .ctrl_c import ctrl_c
 from .toml import nearest
+from .version import __version__
 
 #: Where each command is, and which of its options are files or folders to read.
 COMMANDS = {

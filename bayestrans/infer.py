@@ -30,6 +30,7 @@ from .sample import Method, SamplingWarning
 from .scale import Scaler
 from .spec import Block, Input, Output, Spec
 from .target import build_target, scaled_data
+from .version import __version__
 
 log = logging.getLogger("bayestrans")
 
@@ -243,7 +244,7 @@ def _check_count(pairs: Pairs) -> None:
 
 
 def _record(pairs: Pairs, method: Method, seed: int, seconds: float) -> dict[str, Any]:
-    packages = ("bayestrans", "numpyro", "jax", "blackjax", "numpy", "arviz")
+    others = ("numpyro", "jax", "blackjax", "numpy", "arviz")
     return {
         "stars": len(pairs),
         "missing_inputs": int(np.isnan(pairs.x).sum()),
@@ -253,6 +254,6 @@ def _record(pairs: Pairs, method: Method, seed: int, seconds: float) -> dict[str
         "fit_seconds": round(seconds, 1),
         "backend": jax.default_backend(),
         "precision": "float64" if jax.config.jax_enable_x64 else "float32",
-        "versions": {name: version(name) for name in packages},
+        "versions": {"bayestrans": __version__, **{name: version(name) for name in others}},
         "utc": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -38,8 +38,12 @@ LENGTH_FACTOR = 4.0
 EXCESS = 2.0
 #: What refits ask for, whose chains are short.
 REFIT_VARIANCE = 5e-4
-#: The variance of the energy error goes at least with this power of the step.
-ENERGY_POWER = 6.0
+#: The variance of the energy error goes at least and at most with these powers of the step.
+ENERGY_POWERS = 6.0, 24.0
+#: A step is made longer where the energy error varies by less than this share of what was asked.
+SPARE = 0.25
+#: Fewer steps of each chain in a part of the burn-in tell nothing of the posterior's shape.
+TELLING = 200
 
 
 LogDensity = Callable[[jax.Array, Any], jax.Array]
@@ -50,22 +54,28 @@ class _Chain(NamedTuple):
     key: jax.Array
     length: jax.Array
     step_size: jax.Array
+    inverse_mass: jax.Array
 
 
 class _Drawn(NamedTuple):
-    """Positions (chain, draw, dim), their log densities and the last steps' energy errors."""
+    """Positions (chain, draw, dim), their log densities and the last steps' energy errors.
+
+    And of each piece of the round the mean squared gradient (chain, piece, dim).
+    """
 
     position: Any
     log_density: Any
     energy: Any
+    steepness: Any
 
 
 @dataclass(frozen=True)
 class MCLMC:
     """Microcanonical Langevin Monte Carlo from warm starts, pooled.
 
-    Each chain starts at a posterior mode of its own (Adam), is tuned and burnt
-    in, and then runs in rounds, each twice as long as the one before. The last round
+    Each chain starts at a posterior mode of its own (Adam), is burnt in, which gives all
+    of them a momentum length, a diagonal mass and a step, and then runs in rounds, each
+    twice as long as the one before. The last round
     is the posterior; the others were its warm-up. The rounds end when the
     chains agree **in function space**: when the rank-normalised split R-hat of
     the location and scatter at the probe stars lies below ``target_rhat`` for
@@ -82,7 +92,7 @@ class MCLMC:
     draws : int
         Draws kept of each chain (evenly thinned).
     steps : int, optional
-        Steps of each chain after a burn-in of a quarter as many. By default
+        Steps of each chain after a burn-in of three eighths as many. By default
         the rounds grow until the chains agree.
     max_steps : int
         The longest last round.
@@ -183,13 +193,22 @@ class MCLMC:
         thin: int,
         **options: Any,
     ) -> _Chain:
-        """Return chains whose momentum length and step fit where the burn-in brought them."""
+        """Return chains whose momentum length, mass and step fit where the burn-in brought them.
+
+        The mass is learned from a second part, before which all parameters have the same:
+        chains far from the others move slowly in the mass of where they are.
+        """
         root = math.sqrt(target.dim)
         chains = _tuned(settle, chains, target, root, 0.25 * root)
-        chains, drawn = self._round(piece, target, chains, thin, 0, **options)
-        spread = math.sqrt(float(drawn.position.reshape(-1, target.dim).var(axis=0).sum()))
-        step = float(chains.step_size[0])
-        return _tuned(settle, chains, target, LENGTH_FACTOR * spread, step)
+        for part in range(2 if thin * self.draws >= TELLING else 1):
+            chains, drawn = self._round(piece, target, chains, thin, 0, **options)
+            if part:
+                chains = _preconditioned(chains, drawn)
+            spread = drawn.position.reshape(-1, target.dim).var(axis=0)
+            spread = math.sqrt(float(np.sum(spread / chains.inverse_mass[0])))
+            step = float(chains.step_size[0])
+            chains = _tuned(settle, chains, target, LENGTH_FACTOR * spread, step)
+        return chains
 
     def _rounds(self) -> list[int]:
         """Return the thinning of the burn-in and of each round after it."""
@@ -231,9 +250,9 @@ class MCLMC:
                 frac_tune3=0.0,
                 desired_energy_var=self.energy_variance,
                 diagonal_preconditioning=False,
-                params=MCLMCAdaptationState(chain.length, chain.step_size, 1.0),
+                params=MCLMCAdaptationState(chain.length, chain.step_size, chain.inverse_mass),
             )
-            return _Chain(state, run_key, chain.length, tuned.step_size)
+            return chain._replace(state=state, key=run_key, step_size=tuned.step_size)
 
         return settle
 
@@ -249,17 +268,23 @@ class MCLMC:
             def step(_: Any, carry: Any) -> Any:
                 state, key, _ = carry
                 key, step_key = jax.random.split(key)
-                state, info = kernel(step_key, state, density, 1.0, chain.length, chain.step_size)
+                state, info = kernel(
+                    step_key, state, density, chain.inverse_mass, chain.length, chain.step_size
+                )
                 return state, key, info.energy_change
 
             def draw(carry: Any, _: None) -> Any:
-                state, key = carry
+                state, key, steepness = carry
                 state, key, energy = jax.lax.fori_loop(
                     0, thin, step, (state, key, jnp.zeros_like(state.logdensity))
                 )
-                return (state, key), _Drawn(state.position, state.logdensity, energy)
+                steepness = steepness + state.logdensity_grad**2 / count
+                return (state, key, steepness), (state.position, state.logdensity, energy)
 
-            (state, key), drawn = jax.lax.scan(draw, (chain.state, chain.key), None, length=count)
+            start = (chain.state, chain.key, jnp.zeros_like(chain.state.position))
+            (state, key, steepness), kept = jax.lax.scan(draw, start, None, length=count)
+            position, values, energy = kept
+            drawn = _Drawn(position, values, energy, steepness[None])
             return chain._replace(state=state, key=key), drawn
 
         return piece
@@ -302,7 +327,7 @@ def _at_rest(starts: jax.Array, key: jax.Array) -> _Chain:
     count = len(starts)
     nothing = jnp.zeros(count, starts.dtype)
     state = IntegratorState(starts, jnp.zeros_like(starts), nothing, jnp.zeros_like(starts))
-    return _Chain(state, jax.random.split(key, count), nothing, nothing)
+    return _Chain(state, jax.random.split(key, count), nothing, nothing, jnp.ones_like(starts))
 
 
 def _tuned(
@@ -325,17 +350,38 @@ def _corrected(chains: _Chain, excess: float, ceiling: float) -> tuple[_Chain, f
     """Return chains with a better step, and the shortest step known to be too long.
 
     The few steps of the tuning can leave the energy error varying tens of times
-    what was asked for; ``excess`` is how many times, over a whole round. A step
-    is made longer only towards what the tuning found: a little beyond a good one can
-    lie one that is unstable.
+    what was asked for; ``excess`` is how many times, over a whole round. The next round is
+    longer and reaches further, which may treble it. A step is made longer only towards what the
+    tuning found: a little beyond a good one can lie one that is unstable.
     """
     step = float(chains.step_size[0])
-    wanted = step * max(excess, 1e-3) ** (-1.0 / ENERGY_POWER)
-    if excess > EXCESS:
-        ceiling, step = min(ceiling, step), max(wanted, 0.5 * step)
-    elif excess < 1.0 / EXCESS:
-        step = min(wanted, math.sqrt(step * ceiling))
+    least, most = ENERGY_POWERS
+    if excess > 1.0:
+        ceiling = min(ceiling, step)
+        step *= max(excess ** (-1.0 / least), 0.5)
+    elif excess < SPARE:
+        longer = step * max(excess / SPARE, 1e-3) ** (-1.0 / most)
+        step = min(longer, math.sqrt(step * ceiling))
     return chains._replace(step_size=jnp.full_like(chains.step_size, step)), ceiling
+
+
+def _preconditioned(chains: _Chain, drawn: _Drawn) -> _Chain:
+    """Return chains with a diagonal mass: the variances over the mean squared gradients, rooted.
+
+    That is the diagonal nearest to both a posterior's covariance and its inverse Hessian
+    (Seyboldt, Carlson & Carpenter 2026, arXiv 2603.18845). It is scaled so that the steepness of
+    the density, and with it the step, stays what it was.
+    """
+    steepness = np.median(drawn.steepness.mean(axis=1), axis=0)
+    variance = np.median(drawn.position.var(axis=1), axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = np.sqrt(variance / steepness)
+    good = np.isfinite(scale) & (scale > 0)
+    if not good.all():  # chains that do not move
+        return chains
+    inverse_mass = np.asarray(chains.inverse_mass)
+    inverse_mass = scale * (steepness @ inverse_mass.T)[:, None] / (steepness @ scale)
+    return chains._replace(inverse_mass=jnp.asarray(inverse_mass, chains.inverse_mass.dtype))
 
 
 def function_rhat(target: Target, positions: NDArray) -> float:

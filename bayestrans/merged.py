@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +18,7 @@ from .plan import Plan
 from .posterior import Posterior
 from .spec import Output
 from .tables import digest
+from .version import __version__
 
 Floats = NDArray[np.float64]
 
@@ -158,7 +158,7 @@ def provenance(
         "shared": dict(zip(names, shared.round(4).tolist(), strict=True)),
     }
     found = {
-        "BTVERS": f"bayestrans {version('bayestrans')}",
+        "BTVERS": f"bayestrans {__version__}",
         "BTPLAN": json.dumps(plan.name),
         "BTBASE": json.dumps(plan.base),
         "BTCONF": json.dumps(configuration),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from .answers import FLAGS, Answers
 from .arguments import check_count
 from .neighbours import CLASSES
 from .parts import CLOCK
+from .version import __version__
 
 log = logging.getLogger("bayestrans")
 
@@ -122,7 +122,7 @@ def job_of(answers: Answers, source: str, batch: int) -> dict[str, Any]:
     ``source`` is the digest of what is translated, ``batch`` the stars taken at a time.
     """
     return {
-        "version": version("bayestrans"),
+        "version": __version__,
         "model": answers.posterior.digest,
         "input": source,
         "spec": answers.posterior.spec.name,

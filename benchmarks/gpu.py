@@ -99,7 +99,10 @@ def main() -> None:
     if options.folder:
         (options.folder / "seconds.json").write_text(json.dumps(measure(options)))
         return
+    # This process must leave the memory to those that measure.
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
     device = jax.devices()[0]
+    del os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"]
     if device.platform == "cpu":
         print("JAX finds no accelerator on this machine: nothing was measured")
         return

@@ -16,7 +16,7 @@ import bayestrans
 PACKAGE = Path(__file__).resolve().parents[1] / "bayestrans"
 LEVELS = (
     "arguments toml ctrl_c sentinels spec pairs scale network student populations simulate galaxy "
-    "programs progress correlations files sky places maps",
+    "version programs progress correlations files sky places maps",
     "chains bundles regions calibration layout units arrow delimited fits_tables text_tables "
     "formats tables columns identifiers plausible catalogue surveys model density neighbours "
     "baseline target predictive moments tarp gaps survey_files presets recognise clean repeats "
@@ -134,6 +134,13 @@ def test_the_package_and_help_do_not_load_the_libraries():
         "assert all(getattr(bayestrans, name) is not None for name in bayestrans.__all__)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_no_module_asks_an_installer_for_the_package_s_version():
+    """Sources that are on the path only must not fail at the end of a fit."""
+    asking = re.compile(r"""version\(["']bayestrans["']\)""")
+    assert [path.name for path in FILES if asking.search(path.read_text(encoding="utf-8"))] == []
+    assert asking.search("version('bayestrans')")
 
 
 def test_the_citation_is_of_this_version():

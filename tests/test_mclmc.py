@@ -66,22 +66,67 @@ def test_what_is_kept_of_a_draw_is_of_that_draw():
 @pytest.mark.parametrize(
     ("excess", "ceiling", "wanted", "limit"),
     [
-        (1.9, 0.3, 0.2, 0.3),  # as asked for
-        (0.6, 0.3, 0.2, 0.3),
+        (0.9, 0.3, 0.2, 0.3),  # as asked for
+        (0.3, 0.3, 0.2, 0.3),
         (64.0, 0.3, 0.1, 0.2),  # the variance goes with the sixth power
         (1e9, 0.3, 0.1, 0.2),  # at most halved
         (1e9, 0.1, 0.1, 0.1),
-        (0.0, 0.45, 0.3, 0.45),  # longer, halfway to what was too long
+        (0.0, 0.242, 0.22, 0.242),  # longer, halfway to what was too long
         (0.0, 0.2, 0.2, 0.2),  # not beyond what the tuning found
-        (1 / 64, math.inf, 0.4, math.inf),
+        (0.25 * 2.0**-6, math.inf, 0.2 * 2**0.25, math.inf),  # with the 24th power
     ],
 )
 def test_a_step_follows_the_energy_error_of_its_round(excess, ceiling, wanted, limit):
     nothing = jnp.zeros(3)
-    chains = mclmc._Chain(None, jax.random.split(jax.random.key(0), 3), nothing, nothing + 0.2)
+    keys = jax.random.split(jax.random.key(0), 3)
+    chains = mclmc._Chain(None, keys, nothing, nothing + 0.2, jnp.ones((3, 1)))
     chains, ceiling = mclmc._corrected(chains, excess, ceiling)
     np.testing.assert_allclose(chains.step_size, wanted, rtol=1e-6)
     assert ceiling == pytest.approx(limit)
+
+
+def drawn_of(position, gradient) -> mclmc._Drawn:
+    """Return a round of one piece as it would be if its gradients were those."""
+    nothing = np.zeros(position.shape[:2])
+    return mclmc._Drawn(position, nothing, nothing, (gradient**2).mean(axis=1, keepdims=True))
+
+
+def test_the_mass_of_a_normal_posterior_is_its_variances():
+    """Also from one chain of four that is far away, and where the density is no steeper for it."""
+    count, dim = 4, len(SPREADS)
+    position = SPREADS * np.random.default_rng(1).normal(size=(count, 4000, dim))
+    position[3] *= 30.0
+    keys = jax.random.split(jax.random.key(0), count)
+    nothing = jnp.zeros(count)
+    chains = mclmc._Chain(None, keys, nothing, nothing, 2.0 * jnp.ones((count, dim)))
+    found = mclmc._preconditioned(chains, drawn_of(position, position / SPREADS**2))
+    mass = np.asarray(found.inverse_mass)
+    np.testing.assert_array_equal(mass[0], mass[3])
+    np.testing.assert_allclose(mass[0] / mass[0, -1], (SPREADS / SPREADS[-1]) ** 2, rtol=0.15)
+    np.testing.assert_allclose(SPREADS**-2.0 @ mass[0], 2.0 * np.sum(SPREADS**-2.0), rtol=0.05)
+
+
+def test_chains_that_do_not_move_keep_their_mass():
+    still = np.zeros((2, 10, 3))
+    chains = mclmc._Chain(None, None, None, None, jnp.ones((2, 3)))
+    assert mclmc._preconditioned(chains, drawn_of(still, still)) is chains
+
+
+@pytest.mark.parametrize(("draws", "parts"), [(200, 2), (25, 1)])
+def test_a_mass_is_learned_where_the_burn_in_is_long_enough(monkeypatch, draws, parts):
+    """And from the second part of it alone, when all parameters have had the same."""
+    masses = []
+    preconditioned = mclmc._preconditioned
+
+    def watched(chains, drawn):
+        masses.append(np.asarray(chains.inverse_mass))
+        return preconditioned(chains, drawn)
+
+    monkeypatch.setattr(mclmc, "_preconditioned", watched)
+    method = bt.MCLMC(chains=2, draws=draws, steps=8 * draws, warm_steps=50, tune_steps=50)
+    method.run(normal_target(), jax.random.key(3), label="", progress=False)
+    assert len(masses) == parts - 1
+    assert all((mass == 1.0).all() for mass in masses)
 
 
 @pytest.mark.parametrize(
