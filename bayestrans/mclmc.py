@@ -368,9 +368,9 @@ def _corrected(chains: _Chain, excess: float, ceiling: float) -> tuple[_Chain, f
 def _preconditioned(chains: _Chain, drawn: _Drawn) -> _Chain:
     """Return chains with a diagonal mass: the variances over the mean squared gradients, rooted.
 
-    That is the diagonal nearest to both a posterior's covariance and its inverse Hessian
-    (Seyboldt, Carlson & Carpenter 2026, arXiv 2603.18845). It is scaled so that the steepness of
-    the density, and with it the step, stays what it was.
+    That is the diagonal of the smallest Fisher divergence (Seyboldt, Carlson & Carpenter 2026,
+    arXiv 2603.18845). It is scaled so that the steepness of the density, and with it the step,
+    stays what it was.
     """
     steepness = np.median(drawn.steepness.mean(axis=1), axis=0)
     variance = np.median(drawn.position.var(axis=1), axis=0)
