@@ -157,7 +157,7 @@ def test_another_job_is_not_gone_on_with(
     elif what == "batch":
         settings = settings | {"chunk_size": 99}
     elif what == "version":
-        monkeypatch.setattr(written, "version", lambda _: "0.0.1")
+        monkeypatch.setattr(written, "__version__", "0.0.1")
     elif what == "spec":  # one of another name, in the same model
         monkeypatch.setattr(bt.Posterior, "digest", posterior.digest)
         model = dataclasses.replace(posterior, spec=dataclasses.replace(posterior.spec, name="x"))
