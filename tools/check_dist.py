@@ -71,7 +71,7 @@ def check_wheel(wheel: Path) -> str:
     for line in ("License-Expression: BSD-3-Clause", "Requires-Python: >=3.12"):
         assert line in said, f"METADATA lacks {line}"
     version = re.search(r"^Version: (.+)$", said, re.MULTILINE)
-    written = re.search(r'__version__ = "(.+)"', (ROOT / "bayestrans/__init__.py").read_text())
+    written = re.search(r'__version__ = "(.+)"', (ROOT / "bayestrans/version.py").read_text())
     assert version, "METADATA has no version"
     assert written, "the package has no version"
     assert version[1] == written[1], "the version is of another place"
