@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from arviz_stats.base import array_stats
 
 import bayestrans as bt
 from bayestrans import mclmc
@@ -120,13 +121,29 @@ def test_a_mass_is_learned_where_the_burn_in_is_long_enough(monkeypatch, draws, 
 
     def watched(chains, drawn):
         masses.append(np.asarray(chains.inverse_mass))
-        return preconditioned(chains, drawn)
+        chains = preconditioned(chains, drawn)
+        learned = np.asarray(chains.inverse_mass[0])
+        assert learned[:10].mean() < 0.1 * learned[10:].mean()  # the first ten are stiff
+        return chains
 
     monkeypatch.setattr(mclmc, "_preconditioned", watched)
     method = bt.MCLMC(chains=2, draws=draws, steps=8 * draws, warm_steps=50, tune_steps=50)
     method.run(normal_target(), jax.random.key(3), label="", progress=False)
     assert len(masses) == parts - 1
     assert all((mass == 1.0).all() for mass in masses)
+
+
+def test_the_mass_gives_more_effective_draws(monkeypatch):
+    """Of the directions that are not stiff, in as many steps."""
+
+    def effective() -> float:
+        method = bt.MCLMC(steps=1000, warm_steps=50)
+        run = method.run(normal_target(), jax.random.key(4), label="", progress=False)
+        return float(np.median(array_stats.ess(run.positions[..., 10:], chain_axis=0, draw_axis=1)))
+
+    with_it = effective()
+    monkeypatch.setattr(mclmc, "TELLING", math.inf)
+    assert with_it > 3.0 * effective()
 
 
 @pytest.mark.parametrize(
