@@ -24,7 +24,6 @@ from .neighbours import NEIGHBOURS, Neighbours
 from .network import Network
 from .pairs import Pairs, PairsError
 from .posterior import BlockDraws, Posterior
-from .programs import compiled
 from .progress import say
 from .sample import Method, SamplingWarning
 from .scale import Scaler
@@ -168,7 +167,7 @@ def _fit_block(
         )
     flat = run.positions.reshape(-1, target.dim)
     lead = run.positions.shape[:2]
-    draws = compiled(jax.vmap(target.constrain))(flat)
+    draws = target.draws(flat)
     named = {
         name: np.asarray(value).reshape(*lead, *value.shape[1:]) for name, value in draws.items()
     }

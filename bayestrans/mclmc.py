@@ -386,7 +386,7 @@ def _preconditioned(chains: _Chain, drawn: _Drawn) -> _Chain:
 
 def function_rhat(target: Target, positions: NDArray) -> float:
     """Return the 90th percentile over probes of the split R-hat in function space."""
-    values = over_draws(target.probe, positions, target.data)
+    values = over_draws(target.probe, positions, target.probed)
     values = values.reshape(*values.shape[:2], -1)
     with np.errstate(invalid="ignore", divide="ignore"):  # chains that do not move
         rhats = array_stats.rhat(values, chain_axis=0, draw_axis=1)

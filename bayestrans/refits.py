@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +17,6 @@ from .neighbours import Neighbours
 from .network import Network
 from .pairs import Pairs
 from .predictive import Mixture, mixture
-from .programs import compiled
 from .regions import Region
 from .sample import Method
 from .spec import Block
@@ -57,8 +54,6 @@ class Refits:
         The cheap sampler.
     target : Target
         Of so many stars; compiled once, whatever is held out.
-    constrain : callable
-        Positions (S, dim) to draws.
     """
 
     pairs: Pairs
@@ -71,7 +66,6 @@ class Refits:
     noise: Noise
     method: Method
     target: Target
-    constrain: Callable[[Any], Any]
 
     @classmethod
     def of(
@@ -92,8 +86,7 @@ class Refits:
         rows = some.z.shape[1]
         probes = np.unique(np.linspace(0, rows - 1, min(50, rows)).astype(int))
         target = build_target(some, network, noise, probes, gaps.kinds(block))
-        constrain = compiled(jax.vmap(target.constrain))
-        rest = (gaps, block, network, noise, method, target, constrain)
+        rest = (gaps, block, network, noise, method, target)
         return cls(pairs, points, data, size, *rest)
 
     def without(self, part: Region, key: jax.Array, most: int = TEST_STARS) -> list[HeldOut]:
@@ -131,12 +124,11 @@ class Refits:
         chosen = about(part.rows, self.data, self.points, self.size, near=near)
         seen = of_stars(self.data, chosen)
         # A star without outputs adds nothing, and the compiled program stays the same.
-        hidden = jnp.asarray(part.rows)[seen.star]
-        data = seen._replace(delta=jnp.where(hidden, jnp.nan, seen.delta))
-        run = self.method.run(
-            self.target._replace(data=data), key, label=f"without the {part.name}", progress=False
-        )
-        draws = self.constrain(run.positions.reshape(-1, self.target.dim))
+        hidden = part.rows[np.asarray(seen.star)]
+        delta = jnp.asarray(np.where(hidden, np.nan, seen.delta), seen.delta.dtype)
+        target = self.target.with_stars(seen._replace(delta=delta))
+        run = self.method.run(target, key, label=f"without the {part.name}", progress=False)
+        draws = target.draws(run.positions.reshape(-1, target.dim))
         shape = Shape.of(
             self.network, self.noise, len(self.block.outputs), self.gaps.kinds(self.block)
         )

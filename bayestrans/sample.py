@@ -196,28 +196,40 @@ class SVI:
     def _climb(
         self, target: Target, mode: jax.Array, key: jax.Array, *, label: str, progress: bool
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        adam = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, self.steps, 0.02))
-
-        def negative_bound(guide: Any, data: Any, key: jax.Array) -> jax.Array:
-            mean, log_sd = guide
-            position = mean + jnp.exp(log_sd) * jax.random.normal(key, mean.shape)
-            return -target.log_density(position, data) - log_sd.sum()
-
-        def step(carry: Any, key: jax.Array) -> tuple[Any, jax.Array]:
-            guide, state, data = carry
-            loss, gradient = jax.value_and_grad(negative_bound)(guide, data, key)
-            update, state = adam.update(gradient, state)
-            return (optax.apply_updates(guide, update), state, data), loss
-
-        run = compiled(lambda carry, keys: jax.lax.scan(step, carry, keys))
-        guide = (mode, jnp.full_like(mode, -4.0))
-        carry, losses = (guide, adam.init(guide), target.data), jnp.zeros(1)
+        start, climb = _ascent(target.log_density, self.steps)
+        carry, losses = start(mode), jnp.zeros(1)
         with progress_bar(f"{label}: SVI", self.steps, "step", progress=progress) as bar:
             for keys in np.array_split(jax.random.split(key, self.steps), 10):
                 if len(keys):
-                    carry, losses = run(carry, keys)
+                    carry, losses = climb(carry, keys, target.data)
                     bar.update(len(jax.block_until_ready(losses)))
         return *carry[0], -losses.mean()
+
+
+@lru_cache(maxsize=PROGRAMS)
+def _ascent(log_density: Callable[..., jax.Array], steps: int) -> tuple[Any, Any]:
+    """Return what a climb to the highest lower bound begins with, and the program of it."""
+    adam = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, steps, 0.02))
+
+    def start(mode: jax.Array) -> Any:
+        guide = (mode, jnp.full_like(mode, -4.0))
+        return guide, adam.init(guide)
+
+    def negative_bound(guide: Any, data: Any, key: jax.Array) -> jax.Array:
+        mean, log_sd = guide
+        position = mean + jnp.exp(log_sd) * jax.random.normal(key, mean.shape)
+        return -log_density(position, data) - log_sd.sum()
+
+    def climb(carry: Any, keys: jax.Array, data: Any) -> tuple[Any, jax.Array]:
+        def step(carry: Any, key: jax.Array) -> tuple[Any, jax.Array]:
+            guide, state = carry
+            loss, gradient = jax.value_and_grad(negative_bound)(guide, data, key)
+            update, state = adam.update(gradient, state)
+            return (optax.apply_updates(guide, update), state), loss
+
+        return jax.lax.scan(step, carry, keys)
+
+    return start, compiled(climb)
 
 
 @dataclass(frozen=True)

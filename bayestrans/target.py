@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -40,19 +41,36 @@ class Target(NamedTuple):
     constrain : callable
         ``constrain(position)``: the model's draw, by site name.
     probe : callable
-        ``probe(position, data)``: scaled location and, where it is learned, log
+        ``probe(position, probed)``: scaled location and, where it is learned, log
         scatter (2K, P) at the probe stars: the functions that must converge.
     data : Data
-        The training stars.
+        The training stars, `padded`.
+    probed : (F, P) array, (K,) array
+        The features of the probe stars, and the known scatter.
     dim : int
         Length of a position.
     """
 
     log_density: Callable[[jax.Array, Data], jax.Array]
     constrain: Callable[[jax.Array], dict[str, jax.Array]]
-    probe: Callable[[jax.Array, Data], jax.Array]
+    probe: Callable[[jax.Array, tuple[jax.Array, jax.Array]], jax.Array]
     data: Data
+    probed: tuple[jax.Array, jax.Array]
     dim: int
+
+    def with_stars(self, data: Data) -> Target:
+        """Return the same with other training stars, as many as these."""
+        return self._replace(data=padded(data))
+
+    def draws(self, positions: jax.Array | NDArray) -> dict[str, jax.Array]:
+        """Return the model's draws, by site name, of positions (S, dim)."""
+        return _constrained(self.constrain)(positions)
+
+
+# Compiled once for a target's functions, as what the samplers run is.
+@lru_cache(maxsize=TARGETS)
+def _constrained(constrain: Callable[..., Any]) -> Any:
+    return compiled(jax.vmap(constrain))
 
 
 def scaled_data(
@@ -106,9 +124,43 @@ def of_stars(data: Data, chosen: NDArray[np.bool_]) -> Data:
     count = data.copies.shape[1]
     gaps = int(rows[len(rows) - data.copies.size :].sum()) // count
     copies = int(rows.sum()) - gaps * count + np.arange(gaps * count).reshape(-1, count)
-    z, delta, err = (part[:, rows] for part in (data.z, data.delta, data.err))
-    weight, star = data.log_weight[rows], data.star[rows]
+    z, delta, err, weight, star = (
+        jnp.asarray(np.asarray(part)[..., rows])
+        for part in (data.z, data.delta, data.err, data.log_weight, data.star)
+    )
     return Data(z, delta, err, data.scatter, weight, star, jnp.asarray(copies))
+
+
+def padded(data: Data) -> Data:
+    """Return the data with so many stars more, which say nothing, that others have as many.
+
+    A sixteenth of the stars at most, and half of that in the mean. Fits to nearly as many stars,
+    such as the folds of a cross-validation, then run what was compiled for one of them.
+    """
+    gaps, count = data.copies.shape
+    whole = len(data.star) - data.copies.size
+    more, more_gaps = _round(whole) - whole, _round(gaps) - gaps
+
+    # By NumPy, as all that prepares data: JAX would compile it for each number of stars.
+    def filled(part: jax.Array, value: float) -> jax.Array:
+        given = np.asarray(part)
+        nothing = [
+            np.full((*given.shape[:-1], size), value, given.dtype)
+            for size in (more, more_gaps * count)
+        ]
+        rows = (given[..., :whole], nothing[0], given[..., whole:], nothing[1])
+        return jnp.asarray(np.concatenate(rows, axis=-1))
+
+    z, err, weight = (filled(part, 0.0) for part in (data.z, data.err, data.log_weight))
+    star, delta = filled(data.star, -1), filled(data.delta, math.nan)
+    copies = whole + more + np.arange(_round(gaps) * count).reshape(-1, count)
+    return Data(z, delta, err, data.scatter, weight, star, jnp.asarray(copies))
+
+
+def _round(count: int) -> int:
+    """Return the next number with no more than five significant bits."""
+    step = 1 << max(0, count.bit_length() - 5)
+    return -(-count // step) * step
 
 
 def build_target(
@@ -123,12 +175,14 @@ def build_target(
     Targets of equal shapes share their functions, so that what was compiled for one serves all.
     """
     shape = Shape.of(network, noise, len(data.delta), kinds)
+    probed = (data.z[:, probes], data.scatter)
+    data = padded(data)
     arrays = tuple((part.shape, part.dtype) for part in data)
-    return _functions(arrays, shape, tuple(map(int, probes)))._replace(data=data)
+    return _functions(arrays, shape)._replace(data=data, probed=probed)
 
 
 @lru_cache(maxsize=TARGETS)
-def _functions(arrays: tuple[Any, ...], shape: Shape, probes: tuple[int, ...]) -> Target:
+def _functions(arrays: tuple[Any, ...], shape: Shape) -> Target:
     """Return the target of stars of which the shape and dtype of each array are known."""
     like: Any = Data(*(jax.ShapeDtypeStruct(*kind) for kind in arrays))  # type: ignore[arg-type]
     # Only shapes are wanted of it: run for real, it compiles hundreds of small programs.
@@ -151,13 +205,10 @@ def _functions(arrays: tuple[Any, ...], shape: Shape, probes: tuple[int, ...]) -
         ):
             return prior(*arguments)
 
-    def probe(position: jax.Array, data: Data) -> jax.Array:
-        draw = constrain(position)
-        location, scale = location_and_scale(
-            draw, data.z[:, np.array(probes, dtype=int)], data.scatter, shape
-        )
+    def probe(position: jax.Array, probed: tuple[jax.Array, jax.Array]) -> jax.Array:
+        location, scale = location_and_scale(constrain(position), *probed, shape)
         if shape.fixed_scatter:
             return location
         return jnp.concatenate([location, jnp.log(scale)])
 
-    return Target(log_density, constrain, probe, like, len(flat))
+    return Target(log_density, constrain, probe, like, (like.z, like.scatter), len(flat))

@@ -53,7 +53,7 @@ def measure(target: Target, seed: int, steps: int) -> str:
     method = bt.MCLMC(steps=steps)
     run = method.run(target, jax.random.key(seed), label="", progress=False)
     spent = time.perf_counter() - begun
-    values = np.asarray(over_draws(target.probe, run.positions, target.data))
+    values = np.asarray(over_draws(target.probe, run.positions, target.probed))
     half = values.shape[2] // 2
     parts = (values[:, :, :half], values[:, :, half:])
     location, scatter = (effective(p.reshape(*p.shape[:2], -1)) for p in parts)

@@ -129,7 +129,7 @@ def ranks(name: str, seed: int, noise: bt.Noise, runs: range) -> tuple[np.ndarra
             read = jax.jit(jax.vmap(partial(quantities, target.constrain)))
         # The functions stay, so that all runs share one compiled program.
         key = jax.random.fold_in(jax.random.key(seed), run)
-        drawn = METHODS[name].run(target._replace(data=data), key, label="", progress=False)
+        drawn = METHODS[name].run(target.with_stars(data), key, label="", progress=False)
         values = np.asarray(read(drawn.positions.reshape(-1, target.dim)))
         found.append(rank(values, truth, run))
         if run == runs.start:
