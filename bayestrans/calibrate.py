@@ -172,8 +172,8 @@ def learn_output(
         here = of_star == number
         # Regions overlap: what another says of the same stars must not judge them.
         weight = np.where(part.rows[row], 0.0, 1.0)
-        judgement = compare(learn(everything, weight, prior=prior), everything)
-        density["after"][here], pit["after"][here] = (values[here] for values in judgement)
+        judgement = compare(learn(everything, weight, prior=prior), everything, here)
+        density["after"][here], pit["after"][here] = judgement
     random = np.array([part.kind == "random" for part in parts])[of_star]
     return learn(everything, prior=prior), Judged(
         np.asarray(everything.score), random, density, pit

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from . import student
-from .programs import compiled
+from .programs import compiled, round_up
 
 Floats = NDArray[np.float64]
 
@@ -220,7 +220,8 @@ def learn(
     # In single precision the sum over thousands of stars is too rough for a line search,
     # and the first step of one is as long as the gradient: hence the mean.
     count = max(1.0, float(weights.sum()))
-    double = HeldOut(*(np.asarray(part, dtype=np.float64) for part in stars))
+    double = HeldOut(*(np.asarray(part, dtype=np.float64) for part in _filled_up(stars)))
+    weights = np.append(weights, np.zeros(len(double.delta) - len(weights)))
 
     def objective(parameters: Floats) -> tuple[float, Floats]:
         with jax.enable_x64(True):
@@ -238,10 +239,28 @@ def learn(
     ).x
 
 
-def compare(parameters: Floats, stars: HeldOut) -> tuple[Floats, Floats]:
-    """Return log density and PIT (n,) of held-out stars under one output's parameters."""
-    density, pit = _compare(jnp.asarray(parameters), stars)
-    return np.asarray(density, dtype=np.float64), np.asarray(pit, dtype=np.float64)
+def compare(
+    parameters: Floats, stars: HeldOut, rows: NDArray | None = None
+) -> tuple[Floats, Floats]:
+    """Return log density and PIT (n,) of held-out stars under one output's parameters.
+
+    With ``rows`` of those stars only.
+    """
+    rows = np.arange(len(stars.delta)) if rows is None else np.flatnonzero(rows)
+    density, t = (
+        np.asarray(part)[..., rows] for part in _compare(jnp.asarray(parameters), _filled_up(stars))
+    )
+    pit = student.cumulative(t, stars.take(rows).tails).mean(axis=0)
+    return density.astype(np.float64), pit
+
+
+def _filled_up(stars: HeldOut) -> HeldOut:
+    """Return so many stars that others are as many, the last one again and again.
+
+    What is compiled for them serves others then.
+    """
+    count = len(stars.delta)
+    return stars.take(np.minimum(np.arange(round_up(count)), count - 1))
 
 
 def doubting(count: int) -> NDArray[np.bool_]:
@@ -334,6 +353,4 @@ def _objective(parameters: jax.Array, stars: HeldOut, weight: jax.Array, prior: 
 
 @compiled
 def _compare(parameters: jax.Array, stars: HeldOut) -> tuple[jax.Array, jax.Array]:
-    t, _ = _standardised(parameters, stars)
-    pit = student.cumulative(t, stars.tails).mean(axis=0)
-    return _log_density(parameters, stars), pit
+    return _log_density(parameters, stars), _standardised(parameters, stars)[0]

@@ -22,3 +22,13 @@ def compiled(function: Callable[..., Any], **options: Any) -> Any:
             return function(*args, **kwargs)
 
     return jax.jit(precise, **options)
+
+
+def round_up(count: int) -> int:
+    """Return the next number with no more than five significant bits.
+
+    Arrays of so many stars, some of which say nothing, share compiled programs with others of
+    nearly as many. They are a sixteenth more at most, half of that in the mean.
+    """
+    step = 1 << max(0, count.bit_length() - 5)
+    return -(-count // step) * step

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import betainc
 from numpy.typing import NDArray
 from scipy import special
 
@@ -135,36 +134,15 @@ def _log_gamma_ratios(x: jax.Array, most: int) -> list[jax.Array]:
     return ratios[1 : most + 1]
 
 
-def cumulative(t: jax.Array, tails: Tails) -> jax.Array:
-    """Return the probability below ``t`` at unit scale, elementwise."""
-    dof, _, width = tails
-    usual = _student_below(t, dof)
-    return usual + tails.share * (_student_below(t / width, dof) - usual)
+def cumulative(t: Any, tails: Tails) -> NDArray[np.float64]:
+    """Return the probability below ``t`` at unit scale, elementwise.
 
-
-def _student_below(t: jax.Array, dof: jax.Array) -> jax.Array:
-    """Return the probability below ``t`` of a standard Student-t, elementwise.
-
-    Written about the centre, where the usual form in ``dof / (dof + t**2)``
-    loses half the digits of a float32.
+    SciPy's: the one in JAX takes longer to compile than this to run.
     """
-    few = jnp.where(dof < 30.0, dof, 1.0)
-    central = betainc(0.5, 0.5 * few, t**2 / (few + t**2))
-    many = jnp.where((dof >= 30.0) & jnp.isfinite(dof), dof, 30.0)
-    near = jnp.where(jnp.isinf(dof), t, _normal_equivalent(t, many))
-    exact = 0.5 + 0.5 * jnp.sign(t) * central
-    return jnp.where(dof < 30.0, exact, jax.scipy.stats.norm.cdf(near))
-
-
-def _normal_equivalent(t: jax.Array, dof: jax.Array) -> jax.Array:
-    """Return the normal quantile of the same probability (Hill 1970), for dof from 30."""
-    a = dof - 0.5
-    b = 48.0 * a**2
-    # Beyond 9 the probability is 0 or 1 in either precision, and high powers overflow.
-    z = jnp.minimum(jnp.sqrt(a * jnp.log1p(t**2 / dof)), 9.0)
-    low = (z**3 + 3.0 * z) / b
-    high = 4.0 * z**7 + 33.0 * z**5 + 240.0 * z**3 + 855.0 * z
-    return jnp.sign(t) * (z + low - high / (10.0 * b * (b + 0.8 * z**4 + 100.0)))
+    dof, _, width = (np.asarray(part, np.float64) for part in tails)
+    share, t = np.asarray(tails.share, np.float64), np.asarray(t, np.float64)
+    usual = special.stdtr(dof, t)
+    return np.asarray(usual + share * (special.stdtr(dof, t / width) - usual))
 
 
 #: The table's knots lie evenly in ``arcsinh(t)`` out to this, |t| = 11,000.
@@ -178,11 +156,7 @@ def tabulate(tails: Tails) -> NDArray[np.float64]:
 
 def _below(t: NDArray[np.float64], tails: Tails) -> NDArray[np.float64]:
     """Return the probability below each ``t`` for each draw (S, T)."""
-    dof, _, width = (np.asarray(part, np.float64)[..., None] for part in tails)
-    # SciPy's: the one in JAX takes longer to compile than this to run.
-    usual = special.stdtr(dof, t)
-    share = np.asarray(tails.share, np.float64)[..., None]
-    return np.asarray(usual + share * (special.stdtr(dof, t / width) - usual))
+    return cumulative(t, Tails(*(np.asarray(part)[..., None] for part in tails)))
 
 
 def quantile(level: float, tails: Tails) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ from .gaps import Gaps
 from .model import Data, Kinds, Noise, Shape, location_and_scale, model, prior
 from .network import Network
 from .pairs import Pairs
-from .programs import compiled
+from .programs import compiled, round_up
 from .scale import Scaler
 from .spec import Block
 
@@ -134,12 +134,12 @@ def of_stars(data: Data, chosen: NDArray[np.bool_]) -> Data:
 def padded(data: Data) -> Data:
     """Return the data with so many stars more, which say nothing, that others have as many.
 
-    A sixteenth of the stars at most, and half of that in the mean. Fits to nearly as many stars,
-    such as the folds of a cross-validation, then run what was compiled for one of them.
+    Fits to nearly as many stars, such as the folds of a cross-validation, then run what was
+    compiled for one of them.
     """
     gaps, count = data.copies.shape
     whole = len(data.star) - data.copies.size
-    more, more_gaps = _round(whole) - whole, _round(gaps) - gaps
+    more, more_gaps = round_up(whole) - whole, round_up(gaps) - gaps
 
     # By NumPy, as all that prepares data: JAX would compile it for each number of stars.
     def filled(part: jax.Array, value: float) -> jax.Array:
@@ -153,14 +153,8 @@ def padded(data: Data) -> Data:
 
     z, err, weight = (filled(part, 0.0) for part in (data.z, data.err, data.log_weight))
     star, delta = filled(data.star, -1), filled(data.delta, math.nan)
-    copies = whole + more + np.arange(_round(gaps) * count).reshape(-1, count)
+    copies = whole + more + np.arange(round_up(gaps) * count).reshape(-1, count)
     return Data(z, delta, err, data.scatter, weight, star, jnp.asarray(copies))
-
-
-def _round(count: int) -> int:
-    """Return the next number with no more than five significant bits."""
-    step = 1 << max(0, count.bit_length() - 5)
-    return -(-count // step) * step
 
 
 def build_target(
