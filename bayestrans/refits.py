@@ -103,7 +103,7 @@ class Refits:
         if len(rows) > most:
             rows = np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
         test = self.pairs.take(rows)
-        predictive = self._predict(part, test, key)
+        predictive = self._predict(part, test, key, most)
         scaler, test = self.gaps.scaler, self.gaps.filled(test)
         score = Neighbours.learn(rest.x, self.pairs.spec.blocks[0].inputs).score(test.x)
         delta, noise = scaler.delta(test.x, test.y), scaler.noise(test.y_err)
@@ -119,7 +119,7 @@ class Refits:
         whole = np.isfinite(self.pairs.x[:, list(self.block.inputs)]).all(axis=1)
         return whole if whole.mean() >= 0.5 else np.ones(len(whole), dtype=bool)
 
-    def _predict(self, part: Region, test: Pairs, key: jax.Array) -> Mixture:
+    def _predict(self, part: Region, test: Pairs, key: jax.Array, most: int) -> Mixture:
         near = 0.0 if part.kind == "random" else NEAR  # a random part is everywhere
         chosen = about(part.rows, self.data, self.points, self.size, near=near)
         seen = of_stars(self.data, chosen)
@@ -137,7 +137,9 @@ class Refits:
         kind = self.gaps.kind(test.x, test.x_err)
         settled = self.gaps.by_kind(test.x, test.x_err)
         z = self.gaps.features(*settled, self.block.inputs, kind)
-        return mixture(draws, jnp.asarray(z.T), seen.scatter, shape)
+        # As many as there can be, so that one program serves: the last star again and again.
+        rows = np.minimum(np.arange(most), len(z) - 1)
+        return mixture(draws, jnp.asarray(z[rows].T), seen.scatter, shape)
 
 
 def about(
@@ -174,7 +176,8 @@ def _held_out(predictive: Mixture, place: int, delta: NDArray, *rest: NDArray) -
     here = np.isfinite(delta)
     noise, *others = (values[here] for values in rest)
     location, scale = (
-        np.asarray(part[:, place])[:, here] for part in (predictive.location, predictive.scale)
+        np.asarray(part)[:, place, : len(here)][:, here]
+        for part in (predictive.location, predictive.scale)
     )
     err = np.asarray(predictive.error_factor[:, place, None]) * noise
     tails = (np.broadcast_to(np.asarray(a)[:, None], location.shape) for a in predictive.tails)
