@@ -120,14 +120,16 @@ def fitted_again() -> None:
     """Print what a fit takes, and one of nearly as many other stars in the same process."""
     pairs = bt.simulate(1200, 10, seed=0).pairs
     half = len(pairs) // 2
-    spent = []
-    for start, count in ((0, half), (half, half - 3)):
-        begun = time.perf_counter()
-        some = pairs.take(np.arange(start, start + count))
-        bt.fit(some, method=bt.MCLMC(steps=2000), seed=1, progress=False)
-        spent.append(time.perf_counter() - begun)
-    first, second = spent
-    print(f"fit of {half} stars, calibrated {first:8.1f} s; of {half - 3} others {second:.1f} s")
+    for method in (bt.MCLMC(steps=2000), bt.SVI()):
+        spent = []
+        for start, count in ((0, half), (half, half - 3)):
+            begun = time.perf_counter()
+            some = pairs.take(np.arange(start, start + count))
+            bt.fit(some, method=method, seed=1, progress=False)
+            spent.append(time.perf_counter() - begun)
+        first, second = spent
+        told = f"{type(method).__name__:6s}fit of {half} stars, calibrated {first:8.1f} s"
+        print(f"{told}; of {half - 3} others {second:.1f} s", flush=True)
 
 
 def main() -> None:
