@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import corner
-import jax
-import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -135,14 +133,13 @@ def _row(values: Floats, wide: int, name: str) -> Floats:
 def _sample(posterior: Posterior, x: Floats, x_err: Floats, seed: int) -> Floats:
     """Return draws (S, K): all of the model's, each with several draws of the noise."""
     times = min(CHUNK, -(-LEAST_DRAWS // posterior.n_draws))
-    keys = jax.random.bits(jax.random.key(seed), (CHUNK, 2))
+    keys = np.random.default_rng(seed).integers(2**32, size=(CHUNK, 2), dtype=np.uint32)
     delta = np.full((posterior.n_draws, times, len(posterior.spec.outputs)), np.nan)
     for block in posterior.blocks:
         outputs = list(block.block.outputs)
-        place = jax.random.fold_in(jax.random.key(seed), outputs[0])
         # A chunk is filled up with copies of its only star, which become other draws.
         for _, copies in posterior.mixtures(block, x, x_err):
-            drawn = draw_noise(copies, jnp.zeros((len(outputs), CHUNK)), keys, place)
+            drawn = draw_noise(copies, np.zeros((len(outputs), CHUNK)), keys, (seed, outputs[0]))
             delta[:, :, outputs] = np.swapaxes(drawn[:, :, :times], 1, 2)
     expected = posterior.gaps.expected(x, x_err)[0]
     sample = posterior.scaler.restore(expected, delta.reshape(-1, 1, delta.shape[2]))

@@ -196,11 +196,11 @@ class Posterior:
         result = np.full((self._count(draws), len(x), len(self.spec.outputs)), np.nan)
         for block in self.blocks:
             for rows, predictive in self.mixtures(block, x, x_err, draws):
-                delta = predictive.location
+                delta = np.asarray(predictive.location)
                 if kind != "mean":
-                    place = jax.random.fold_in(jax.random.key(seed), block.block.outputs[0])
-                    err = jnp.asarray(extra[np.ix_(rows, block.block.outputs)].T)
-                    delta = draw_noise(predictive, err, keys[rows], place)
+                    err = extra[np.ix_(rows, block.block.outputs)].T
+                    base = (seed, block.block.outputs[0])
+                    delta = draw_noise(predictive, err, keys[rows], base)
                 result[:, rows[:, None], block.block.outputs] = np.swapaxes(delta, 1, 2)
         return self.scaler.restore(self.gaps.expected(x, x_err)[0], result)
 

@@ -72,10 +72,15 @@ def warm_starts(
     target: Target, key: jax.Array, *, count: int, steps: int, label: str, progress: bool
 ) -> jax.Array:
     """Return ``count`` posterior modes (count, dim), found by full-batch Adam."""
-    starts = 0.5 * jax.random.normal(key, (count, target.dim))
+    starts = jnp.asarray(0.5 * _numbers(key).standard_normal((count, target.dim)))
     descend = _descent(target.log_density, steps)
     with progress_bar(f"{label}: warm start", count * steps, "step", progress=progress) as bar:
         return descend(starts, target.data, lambda: bar.update(steps))
+
+
+def _numbers(key: jax.Array) -> np.random.Generator:
+    """Return NumPy's random numbers for a key: JAX compiles its own for each shape."""
+    return np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
 
 
 # Compiled once for a target's functions: refits change only its data.
@@ -109,7 +114,7 @@ def over_draws(
     return np.stack([np.asarray(one(chain, data)) for chain in positions])
 
 
-def log_densities(target: Target, positions: jax.Array) -> NDArray:
+def log_densities(target: Target, positions: jax.Array | NDArray) -> NDArray:
     """Return the log density of each position (chain, draw, dim)."""
     return over_draws(target.log_density, positions, target.data)
 
@@ -187,11 +192,11 @@ class SVI:
         options: dict[str, Any] = {"label": label, "progress": progress}
         mode = warm_starts(target, start_key, count=1, steps=self.warm_steps, **options)[0]
         mean, log_sd, bound = self._climb(target, mode, fit_key, **options)
-        noise = jax.random.normal(draw_key, (1, self.draws, target.dim))
-        positions = mean + jnp.exp(log_sd) * noise
+        noise = _numbers(draw_key).standard_normal((1, self.draws, target.dim))
+        positions = np.asarray(mean + np.exp(log_sd) * noise, mean.dtype)
         stats = {"log_density": log_densities(target, positions)}
         tuning = {"warm_steps": self.warm_steps, "steps": self.steps, "lower_bound": float(bound)}
-        return Run(np.asarray(positions), stats, tuning)
+        return Run(positions, stats, tuning)
 
     def _climb(
         self, target: Target, mode: jax.Array, key: jax.Array, *, label: str, progress: bool

@@ -28,7 +28,8 @@ def _probe(position, data):
 
 def normal_target() -> Target:
     """Return a normal posterior whose data are its spreads."""
-    return Target(_log_density, lambda p: {"p": p}, _probe, jnp.array(SPREADS), len(SPREADS))
+    spreads = jnp.array(SPREADS)
+    return Target(_log_density, lambda p: {"p": p}, _probe, spreads, spreads, len(SPREADS))
 
 
 @pytest.fixture
