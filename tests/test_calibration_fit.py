@@ -47,7 +47,7 @@ def curved() -> bt.Pairs:
 @pytest.fixture(scope="module")
 def calibrated(curved) -> bt.Posterior:
     method = bt.Ensemble(members=50, warm_steps=150)
-    return bt.fit(curved, method=method, network=bt.Network((8,)), seed=1, progress=False)
+    return bt.fit(curved, method=method, network=bt.Network((8,)), seed=2, progress=False)
 
 
 @pytest.fixture(scope="module")
