@@ -133,7 +133,7 @@ def _row(values: Floats, wide: int, name: str) -> Floats:
 def _sample(posterior: Posterior, x: Floats, x_err: Floats, seed: int) -> Floats:
     """Return draws (S, K): all of the model's, each with several draws of the noise."""
     times = min(CHUNK, -(-LEAST_DRAWS // posterior.n_draws))
-    keys = np.random.default_rng(seed).integers(2**32, size=(CHUNK, 2), dtype=np.uint32)
+    keys = np.arange(2 * CHUNK, dtype=np.uint32).reshape(CHUNK, 2)
     delta = np.full((posterior.n_draws, times, len(posterior.spec.outputs)), np.nan)
     for block in posterior.blocks:
         outputs = list(block.block.outputs)

@@ -80,8 +80,8 @@ def draw_noise(
 ) -> NDArray:
     """Return draws (S, K, N) with noise of scale D R D + diag((f e)^2), the likelihood's law.
 
-    A star's noise depends on ``base`` and its own words in ``keys`` (N, 2). By NumPy: gamma numbers
-    of JAX take five times as long, and as long to compile as to draw for 2,000 stars.
+    A star's noise depends on ``base`` and its own words in ``keys`` (N, 2). By NumPy: JAX's gamma
+    numbers are slow, and slow to compile.
     """
     n_draws, n_outputs, _ = mixture.location.shape
     unique, place = np.unique(keys, axis=0, return_inverse=True)

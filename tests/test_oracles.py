@@ -130,7 +130,7 @@ def test_mclmc_agrees_with_nuts_in_function_space():
     """On simulated stars: means within 0.15 posterior sd, spreads within 15 %.
 
     At 95 of 100 stars. Two runs of the same sampler differ by 0.05, one of each by 0.09 to 0.13
-    (docs/sampling.md). The output and the width are such that NUTS
+    (docs/tried.md). The output and the width are such that NUTS
     moves between the modes; docs/sampling.md tells of an output where neither does.
     """
     pairs = only(

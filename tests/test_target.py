@@ -9,6 +9,7 @@ import pytest
 from tiny import LINEAR, tiny_fit
 
 import bayestrans as bt
+from bayestrans import sample
 from bayestrans.chains import PerChain
 from bayestrans.model import Data
 from bayestrans.target import build_target
@@ -97,3 +98,12 @@ def test_a_second_fit_of_as_many_stars_compiles_nothing_large(monkeypatch):
     monkeypatch.setattr(PerChain, "__init__", lambda self, function: made.append(1))
     tiny_fit(method, LINEAR)
     assert not made
+
+
+def test_refits_by_svi_climb_with_one_program():
+    method = bt.SVI(steps=20, draws=20, warm_steps=20)
+    tiny_fit(method, LINEAR)
+    before = sample._ascent.cache_info()
+    tiny_fit(method, LINEAR, seed=1)
+    after = sample._ascent.cache_info()
+    assert (after.hits, after.misses) == (before.hits + 1, before.misses)
