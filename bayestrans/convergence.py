@@ -25,7 +25,7 @@ BFMI_LIMIT = 0.3
 MODES_LIMIT = 0.05
 
 #: Beyond these a run is not to be used.
-#: Spreads of the predicted means are 40 % too wide from this energy variance on (docs/sampling.md).
+#: Predicted means are off by 0.9 posterior sd from this energy variance on (docs/sampling.md).
 ENERGY_TOO_MUCH = 2e-3
 MODES_TOO_MUCH = 0.25
 DIVERGING_TOO_MUCH = 0.01

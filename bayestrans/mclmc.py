@@ -27,6 +27,7 @@ from .sample import (
     over_draws,
     warm_starts,
 )
+from .step_size import corrected, error_size, variance_of
 from .target import Target
 
 #: A round is cut into this many compiled pieces, after each of which Ctrl-C is heard.
@@ -37,11 +38,7 @@ LENGTH_FACTOR = 4.0
 #: may.
 EXCESS = 2.0
 #: What refits ask for, whose chains are short.
-REFIT_VARIANCE = 5e-4
-#: The variance of the energy error goes at least and at most with these powers of the step.
-ENERGY_POWERS = 6.0, 24.0
-#: A step is made longer where the energy error varies by less than this share of what was asked.
-SPARE = 0.25
+REFIT_VARIANCE = 1e-4
 #: Fewer steps of each chain in a part of the burn-in tell nothing of the posterior's shape.
 TELLING = 200
 
@@ -60,13 +57,15 @@ class _Chain(NamedTuple):
 class _Drawn(NamedTuple):
     """Positions (chain, draw, dim), their log densities and the last steps' energy errors.
 
-    And of each piece of the round the mean squared gradient (chain, piece, dim).
+    And of each piece of the round the mean squared gradient (chain, piece, dim), and of all its
+    steps the mean `error_size` (chain, piece).
     """
 
     position: Any
     log_density: Any
     energy: Any
     steepness: Any
+    error_size: Any
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ class MCLMC:
 
     Robnik et al. (2023, JMLR 24, 311); Sommer et al. (2025, arXiv 2502.06335).
     The sampler is unadjusted: its bias is held down by ``energy_variance``, to
-    which the step is corrected after each round.
+    which the step is corrected on the way.
 
     Parameters
     ----------
@@ -158,27 +157,25 @@ class MCLMC:
         burn_in, *thins = self._rounds()
         chains = _at_rest(starts, run_key)
         chains = self._burnt_in(settle, piece, target, chains, burn_in, **options)
-        ceiling = float(chains.step_size[0])
         for number, thin in enumerate(thins, start=1):
             round_begun = time.perf_counter()
             chains, drawn = self._round(piece, target, chains, thin, number, **options)
             last = number == len(thins)
             # Rounds of a given number of steps do not ask whether the chains agree.
             rhat = function_rhat(target, drawn.position) if last or not self.steps else math.inf
-            excess = robust_variance(drawn.energy) / (target.dim * self.energy_variance)
+            variance = variance_of(drawn.error_size)
             now = time.perf_counter()
             planned = now - begun + 2.0 * (now - round_begun)
-            ended = self._ended(rhat, excess, last, planned)
+            ended = self._ended(rhat, variance / self.energy_variance, last, planned)
             if ended:
                 break
-            chains, ceiling = _corrected(chains, excess, ceiling)
         stats = {"log_density": drawn.log_density, "energy_error": drawn.energy}
         tuning = {
             "step_size": float(chains.step_size[0]),
             "length": float(chains.length[0]),
             "steps": thin * self.draws,
             "rhat_90": rhat,
-            "energy_variance": excess * self.energy_variance,
+            "energy_variance": variance,
             "ended": ended,
             "warm_steps": self.warm_steps,
         }
@@ -264,28 +261,32 @@ class MCLMC:
         def piece(chain_and_thin: Any, data: Any) -> Any:
             chain, thin = chain_and_thin
             density = lambda p: log_density(p, data)  # noqa: E731
+            dim = len(chain.inverse_mass)
 
             def step(_: Any, carry: Any) -> Any:
-                state, key, _ = carry
+                state, key, _, size = carry
                 key, step_key = jax.random.split(key)
                 state, info = kernel(
                     step_key, state, density, chain.inverse_mass, chain.length, chain.step_size
                 )
-                return state, key, info.energy_change
+                size = size + error_size(info.energy_change, info.nonans, dim)
+                return state, key, info.energy_change, size
 
             def draw(carry: Any, _: None) -> Any:
-                state, key, steepness = carry
-                state, key, energy = jax.lax.fori_loop(
-                    0, thin, step, (state, key, jnp.zeros_like(state.logdensity))
+                state, key, steepness, size = carry
+                nothing = jnp.zeros_like(size)
+                state, key, energy, more = jax.lax.fori_loop(
+                    0, thin, step, (state, key, nothing, nothing)
                 )
                 steepness = steepness + state.logdensity_grad**2 / count
-                return (state, key, steepness), (state.position, state.logdensity, energy)
+                carry = state, key, steepness, size + more / (thin * count)
+                return carry, (state.position, state.logdensity, energy)
 
-            start = (chain.state, chain.key, jnp.zeros_like(chain.state.position))
-            (state, key, steepness), kept = jax.lax.scan(draw, start, None, length=count)
-            position, values, energy = kept
-            drawn = _Drawn(position, values, energy, steepness[None])
-            return chain._replace(state=state, key=key), drawn
+            nothing = jnp.zeros_like(chain.state.logdensity)
+            start = (chain.state, chain.key, jnp.zeros_like(chain.state.position), nothing)
+            (state, key, *means), kept = jax.lax.scan(draw, start, None, length=count)
+            means = [mean[None] for mean in means]
+            return chain._replace(state=state, key=key), _Drawn(*kept, *means)
 
         return piece
 
@@ -306,12 +307,14 @@ class MCLMC:
         total = n_pieces * count * thin * self.chains
         pieces = []
         with progress_bar(name, total, "step", progress=progress) as bar:
-            for _ in range(n_pieces):
+            for i in range(n_pieces):
                 thins = jnp.full(self.chains, thin)
                 chains, drawn = piece(
                     (chains, thins), target.data, lambda: bar.update(count * thin)
                 )
                 pieces.append(drawn)
+                since = i + n_pieces * max(0, number - 1)
+                chains = _corrected(chains, drawn, self.energy_variance, since)
         parts = zip(*pieces, strict=True)
         whole = (np.concatenate(part, axis=1)[:, -self.draws :] for part in parts)
         return chains, _Drawn(*whole)
@@ -327,7 +330,8 @@ def _at_rest(starts: jax.Array, key: jax.Array) -> _Chain:
     count = len(starts)
     nothing = jnp.zeros(count, starts.dtype)
     state = IntegratorState(starts, jnp.zeros_like(starts), nothing, jnp.zeros_like(starts))
-    return _Chain(state, jax.random.split(key, count), nothing, nothing, jnp.ones_like(starts))
+    keys = jax.random.split(key, count)
+    return _Chain(state, keys, nothing, nothing, jnp.ones_like(starts))
 
 
 def _tuned(
@@ -346,23 +350,11 @@ def _tuned(
     return chains._replace(step_size=jnp.full(count, jnp.median(chains.step_size), dtype))
 
 
-def _corrected(chains: _Chain, excess: float, ceiling: float) -> tuple[_Chain, float]:
-    """Return chains with a better step, and the shortest step known to be too long.
-
-    The few steps of the tuning can leave the energy error varying tens of times
-    what was asked for; ``excess`` is how many times, over a whole round. The next round is
-    longer and reaches further, which may treble it. A step is made longer only towards what the
-    tuning found: a little beyond a good one can lie one that is unstable.
-    """
-    step = float(chains.step_size[0])
-    least, most = ENERGY_POWERS
-    if excess > 1.0:
-        ceiling = min(ceiling, step)
-        step *= max(excess ** (-1.0 / least), 0.5)
-    elif excess < SPARE:
-        longer = step * max(excess / SPARE, 1e-3) ** (-1.0 / most)
-        step = min(longer, math.sqrt(step * ceiling))
-    return chains._replace(step_size=jnp.full_like(chains.step_size, step)), ceiling
+def _corrected(chains: _Chain, drawn: _Drawn, asked: float, since: int) -> _Chain:
+    """Return chains with the step that a piece's energy errors ask for."""
+    excess = variance_of(drawn.error_size) / asked
+    step = corrected(float(chains.step_size[0]), excess, since)
+    return chains._replace(step_size=jnp.full_like(chains.step_size, step))
 
 
 def _preconditioned(chains: _Chain, drawn: _Drawn) -> _Chain:
@@ -391,9 +383,3 @@ def function_rhat(target: Target, positions: NDArray) -> float:
     with np.errstate(invalid="ignore", divide="ignore"):  # chains that do not move
         rhats = array_stats.rhat(values, chain_axis=0, draw_axis=1)
         return float(np.percentile(rhats, 90))
-
-
-def robust_variance(energy: NDArray) -> float:
-    """Return the variance of the energy error from its central 68 %."""
-    low, high = np.percentile(energy, [15.87, 84.13])
-    return float((0.5 * (high - low)) ** 2)

@@ -77,16 +77,19 @@ def read(name: str, folder: Path = DATA) -> bt.Pairs | None:
 def intrinsic(pairs: bt.Pairs) -> bt.Pairs:
     """Return pairs without extrinsic quantities, which have a network of their own."""
     outputs = [k for k, o in enumerate(pairs.spec.outputs) if not o.extrinsic]
-    return _of(pairs, [j for j, i in enumerate(pairs.spec.inputs) if not i.extrinsic], outputs)
+    return of_quantities(
+        pairs, [j for j, i in enumerate(pairs.spec.inputs) if not i.extrinsic], outputs
+    )
 
 
 def extrinsic(pairs: bt.Pairs) -> bt.Pairs:
     """Return pairs with extrinsic outputs alone."""
     outputs = [k for k, o in enumerate(pairs.spec.outputs) if o.extrinsic]
-    return _of(pairs, list(range(len(pairs.spec.inputs))), outputs)
+    return of_quantities(pairs, list(range(len(pairs.spec.inputs))), outputs)
 
 
-def _of(pairs: bt.Pairs, inputs: list[int], outputs: list[int]) -> bt.Pairs:
+def of_quantities(pairs: bt.Pairs, inputs: list[int], outputs: list[int]) -> bt.Pairs:
+    """Return the same stars with some of the inputs and outputs."""
     spec = bt.Spec(
         pairs.spec.name,
         tuple(pairs.spec.inputs[j] for j in inputs),

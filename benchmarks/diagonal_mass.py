@@ -23,7 +23,7 @@ from bayestrans.sample import over_draws
 from bayestrans.scale import Scaler
 from bayestrans.target import Target, build_target, scaled_data
 
-STARS, PROBES = 2000, 100
+STARS, PROBES, NETWORK = 2000, 100, bt.Network()
 #: Steps of a burn-in from which a mass would be learned.
 NEVER = 10**9
 
@@ -35,11 +35,11 @@ def pairs_of(name: str, folder: Path) -> bt.Pairs | None:
     return read(name, folder)
 
 
-def target_of(train: bt.Pairs) -> Target:
+def target_of(train: bt.Pairs, network: bt.Network = NETWORK, probes: int = PROBES) -> Target:
     block, noise = train.spec.blocks[0], bt.Noise()
     data = scaled_data(train, Scaler.learn(train), block, noise)
-    probes = np.linspace(0, data.z.shape[1] - 1, PROBES).astype(int)
-    return build_target(data, bt.Network(), noise, probes)
+    stars = np.linspace(0, data.z.shape[1] - 1, probes).astype(int)
+    return build_target(data, network, noise, stars)
 
 
 def effective(values: np.ndarray) -> float:

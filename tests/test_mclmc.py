@@ -11,7 +11,7 @@ import pytest
 from arviz_stats.base import array_stats
 
 import bayestrans as bt
-from bayestrans import mclmc
+from bayestrans import mclmc, step_size
 from bayestrans.target import Target
 
 #: Standard deviations of a normal posterior: a few stiff directions, and many others.
@@ -66,31 +66,51 @@ def test_what_is_kept_of_a_draw_is_of_that_draw():
 
 
 @pytest.mark.parametrize(
-    ("excess", "ceiling", "wanted", "limit"),
+    ("excess", "number", "wanted"),
     [
-        (0.9, 0.3, 0.2, 0.3),  # as asked for
-        (0.3, 0.3, 0.2, 0.3),
-        (64.0, 0.3, 0.1, 0.2),  # the variance goes with the sixth power
-        (1e9, 0.3, 0.1, 0.2),  # at most halved
-        (1e9, 0.1, 0.1, 0.1),
-        (0.0, 0.242, 0.22, 0.242),  # longer, halfway to what was too long
-        (0.0, 0.2, 0.2, 0.2),  # not beyond what the tuning found
-        (0.25 * 2.0**-6, math.inf, 0.2 * 2**0.25, math.inf),  # with the 24th power
+        (1.0, 0, 0.2),  # as asked for
+        (np.e**2, 0, 0.2 * np.exp(-2 / 16)),
+        (np.e**2, 10, 0.2 * np.exp(-2 / 26)),  # later ones are smaller
+        (1e30, 0, 0.2 * np.exp(-6 / 16)),
+        (np.exp(-1), 0, 0.2 * np.exp(1 / 16)),
+        (1e-9, 0, 0.2 * np.exp(1.5 / 16)),  # up more slowly than down
     ],
 )
-def test_a_step_follows_the_energy_error_of_its_round(excess, ceiling, wanted, limit):
-    nothing = jnp.zeros(3)
-    keys = jax.random.split(jax.random.key(0), 3)
-    chains = mclmc._Chain(None, keys, nothing, nothing + 0.2, jnp.ones((3, 1)))
-    chains, ceiling = mclmc._corrected(chains, excess, ceiling)
-    np.testing.assert_allclose(chains.step_size, wanted, rtol=1e-6)
-    assert ceiling == pytest.approx(limit)
+def test_a_step_follows_the_energy_error(excess, number, wanted):
+    assert step_size.corrected(0.2, excess, number) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("power", [6, 16])
+def test_a_step_finds_the_energy_error_that_was_asked_for(power):
+    """With smaller and greater powers of the step than the variance goes with."""
+    for start in (0.1, 0.2, 0.4):
+        step = start
+        for number in range(20):
+            step = step_size.corrected(step, (step / 0.2) ** power, number)
+        assert 0.5 < (step / 0.2) ** power < 2.0
+
+
+def test_the_variance_of_normal_errors_is_theirs():
+    error = 2.0 * np.random.default_rng(3).normal(size=20_000)
+    sizes = step_size.error_size(jnp.asarray(error), np.full(20_000, True), 100)
+    assert step_size.variance_of(sizes) == pytest.approx(4.0 / 100, rel=0.03)
+    odd = np.where(np.arange(20_000) % 1000 == 0, 1e6 * error, error)
+    sizes = step_size.error_size(jnp.asarray(odd), np.full(20_000, True), 100)
+    assert step_size.variance_of(sizes) < 1.05 * 4.0 / 100
+
+
+def test_steps_that_ran_off_to_infinity_count_as_large_errors():
+    """Their energy does not change, as they are taken back."""
+    sizes = step_size.error_size(jnp.zeros(10), jnp.arange(10) > 4, 100)
+    np.testing.assert_array_equal(sizes, np.repeat([step_size.MOST, 0.0], 5))
+    step_size.corrected(0.2, step_size.variance_of(sizes[5:]) / 1e-5, 0)  # though none has moved
 
 
 def drawn_of(position, gradient) -> mclmc._Drawn:
     """Return a round of one piece as it would be if its gradients were those."""
     nothing = np.zeros(position.shape[:2])
-    return mclmc._Drawn(position, nothing, nothing, (gradient**2).mean(axis=1, keepdims=True))
+    steepness = (gradient**2).mean(axis=1, keepdims=True)
+    return mclmc._Drawn(position, nothing, nothing, steepness, None)
 
 
 def test_the_mass_of_a_normal_posterior_is_its_variances():
