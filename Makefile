@@ -19,7 +19,7 @@ demo: $(VENV)/.installed-base ## fit, check and translate simulated stars; resul
 	$(VENV)/bin/bayestrans demo --out demo --overwrite
 
 test: $(VENV)/.installed-test ## the tests that are not slow, and the examples in the docstrings
-	$(PY) -m pytest -n 2 -m "not slow" --cov --cov-report= --doctest-modules bayestrans tests
+	$(PY) -m pytest -n 2 --dist loadfile -m "not slow" --cov --cov-report= --doctest-modules bayestrans tests
 
 test-slow: $(VENV)/.installed-test ## the slow tests, with the figures they print
 	$(PY) -m pytest -n 2 --dist worksteal -m slow -rP --durations=20 tests

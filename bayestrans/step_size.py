@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 #: where it ran off to infinity.
 MOST = 1.0
 #: The n-th correction since the tuning is with the power -1 / (FIRST + LATER n) of the excess.
-#: The variance goes with the 8th to 15th power of the step (docs/sampling.md). As the corrections
+#: The variance goes with the 6th to 15th power of the step (docs/sampling.md). As the corrections
 #: die away, the draws are of one step, and count alike wherever a chain has been.
 FIRST, LATER = 16.0, 1.0
 #: What is counted of the logarithm of an excess: a long step comes down faster than a short one
