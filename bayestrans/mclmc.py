@@ -313,11 +313,17 @@ class MCLMC:
                     (chains, thins), target.data, lambda: bar.update(count * thin)
                 )
                 pieces.append(drawn)
-                since = i + n_pieces * max(0, number - 1)
-                chains = _corrected(chains, drawn, self.energy_variance, since)
+                chains = self._corrected(chains, drawn, number, i)
         parts = zip(*pieces, strict=True)
         whole = (np.concatenate(part, axis=1)[:, -self.draws :] for part in parts)
         return chains, _Drawn(*whole)
+
+    def _corrected(self, chains: _Chain, drawn: _Drawn, number: int, piece: int) -> _Chain:
+        """Return chains with the step that the energy errors of a round's piece ask for."""
+        excess = variance_of(drawn.error_size) / self.energy_variance
+        since_tuned = piece + PIECES * max(0, number - 1)
+        step = corrected(float(chains.step_size[0]), excess, since_tuned)
+        return chains._replace(step_size=jnp.full_like(chains.step_size, step))
 
 
 @lru_cache(maxsize=PROGRAMS)
@@ -330,8 +336,7 @@ def _at_rest(starts: jax.Array, key: jax.Array) -> _Chain:
     count = len(starts)
     nothing = jnp.zeros(count, starts.dtype)
     state = IntegratorState(starts, jnp.zeros_like(starts), nothing, jnp.zeros_like(starts))
-    keys = jax.random.split(key, count)
-    return _Chain(state, keys, nothing, nothing, jnp.ones_like(starts))
+    return _Chain(state, jax.random.split(key, count), nothing, nothing, jnp.ones_like(starts))
 
 
 def _tuned(
@@ -348,13 +353,6 @@ def _tuned(
     )
     chains = settle(chains, target.data)
     return chains._replace(step_size=jnp.full(count, jnp.median(chains.step_size), dtype))
-
-
-def _corrected(chains: _Chain, drawn: _Drawn, asked: float, since: int) -> _Chain:
-    """Return chains with the step that a piece's energy errors ask for."""
-    excess = variance_of(drawn.error_size) / asked
-    step = corrected(float(chains.step_size[0]), excess, since)
-    return chains._replace(step_size=jnp.full_like(chains.step_size, step))
 
 
 def _preconditioned(chains: _Chain, drawn: _Drawn) -> _Chain:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ from _survey_pairs import DATA, NAMES, of_quantities
 from diagonal_mass import STARS, effective, pairs_of, target_of
 
 import bayestrans as bt
-from bayestrans import mclmc
 from bayestrans.sample import Run, over_draws
 from bayestrans.target import Target
 
@@ -72,26 +72,18 @@ def against_nuts(target: Target, runs: int) -> tuple[np.ndarray, np.ndarray]:
     return location, scatter
 
 
+@dataclass(frozen=True)
 class Fixed(bt.MCLMC):
     """MCLMC whose step is set by hand once it is burnt in."""
 
-    step: float
+    step: float = 0.35
 
     def _burnt_in(self, *args: Any, **options: Any) -> Any:
         chains = super()._burnt_in(*args, **options)
-        mclmc._corrected = lambda chains, *_: chains
         return chains._replace(step_size=jnp.full_like(chains.step_size, self.step))
 
-
-def by_hand(target: Target, step: float, seed: int, steps: int) -> Run:
-    """Return a run of which every step has that size after the burn-in."""
-    method = Fixed(draws=1000, steps=steps)
-    object.__setattr__(method, "step", step)
-    corrected = mclmc._corrected
-    try:
-        return method.run(target, jax.random.key(seed), label="", progress=False)
-    finally:
-        mclmc._corrected = corrected
+    def _corrected(self, chains: Any, drawn: Any, number: int, piece: int) -> Any:
+        return chains if number else super()._corrected(chains, drawn, number, piece)
 
 
 def energies(run: Run, dim: int) -> str:
@@ -107,17 +99,15 @@ def table(target: Target, truth: tuple[np.ndarray, ...] | None, options: Namespa
     head = f"{'asked':>7s}{'step':>7s}{'centre':>9s}{'size':>9s}{'square':>9s}"
     head += f"{'ess loc':>9s}{'scatter':>9s}"
     print(head + ("   locations off    scatters off" if truth else ""), flush=True)
-    asked = [(v, None) for v in options.variances] if not options.fixed else []
-    for variance, step in asked + [(None, step) for step in options.fixed]:
+    lengths = {"draws": 1000, "steps": options.steps}
+    methods = [("-", Fixed(step=step, **lengths)) for step in options.fixed] or [
+        (f"{v:.0e}", bt.MCLMC(energy_variance=v, **lengths)) for v in options.variances
+    ]
+    for asked, method in methods:
         for seed in range(1, options.seeds + 1):
-            if step is not None:
-                run = by_hand(target, step, seed, options.steps)
-            else:
-                method = bt.MCLMC(draws=1000, steps=options.steps, energy_variance=variance)
-                run = method.run(target, jax.random.key(seed), label="", progress=False)
+            run = method.run(target, jax.random.key(seed), label="", progress=False)
             found = functions(target, run)
-            step_size = step or run.tuning["step_size"]
-            line = f"{'-' if step else format(variance, '.0e'):>7s}{step_size:7.3f}"
+            line = f"{asked:>7s}{run.tuning['step_size']:7.3f}"
             line += energies(run, target.dim) + "".join(f"{effective(f):9.0f}" for f in found)
             if truth:
                 line += "".join(off(f, t) for f, t in zip(found, truth, strict=True))

@@ -50,6 +50,9 @@ def test_a_step_that_was_tuned_too_long_is_mended(tuned_too_long, options):
     run = method.run(normal_target(), jax.random.key(1), label="", progress=False)
     print(run.tuning)
     assert run.tuning["energy_variance"] < mclmc.EXCESS * method.energy_variance
+    # Of all steps, where these are of the last of each draw.
+    size = np.abs(run.stats["energy_error"]).mean() / np.sqrt(len(SPREADS))
+    assert run.tuning["energy_variance"] == pytest.approx(0.5 * np.pi * size**2, rel=0.3)
     spread = np.sqrt((run.positions**2).mean(axis=(0, 1)))
     np.testing.assert_allclose(spread, SPREADS, rtol=0.15)
 
