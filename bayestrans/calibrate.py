@@ -11,12 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from .calibration import LEVELS, N_PARAMETERS, PRIOR, Calibration, HeldOut, compare, learn
-from .gaps import Gaps
-from .model import Noise
+from .calibration import (
+    LEVELS,
+    N_PARAMETERS,
+    PRIOR,
+    Calibration,
+    HeldOut,
+    Judges,
+    compare,
+    learn,
+)
+from .left_out import left_out
 from .neighbours import CLASSES, Neighbours
-from .network import Network
 from .pairs import Pairs
+from .posterior import Posterior
 from .progress import progress_bar
 from .refits import Refits
 from .regions import Region, regions
@@ -26,11 +34,11 @@ Floats = NDArray[np.float64]
 
 #: Refits without regions see at most this many stars: they cost as much as the fit otherwise.
 MOST_STARS = 1000
-#: Stars of the random fifth to judge by: level and slope rest on them alone.
+#: Stars of the random fifth to judge by, where one is asked for.
 FIFTH_STARS = 3000
 #: Prior standard deviation of level and slope of what is said in the end: among its own stars the
-#: fit is right to a few per cent, while the short chains of a refit can be wide by more. Refits
-#: to fewer stars than the fit has need a wider one (`calibration.PRIOR`), and lend only the rest.
+#: fit is right to a few per cent, while the short chains of a refit can be wide by more. Theirs
+#: has a wider one (`calibration.PRIOR`) where the fit's own stars are known, and is not asked for.
 LEVEL_PRIOR = 0.03
 #: ``sparse`` begins where this share of the excess misses of held-out regions lies nearer.
 UNFLAGGED = 0.1
@@ -56,12 +64,12 @@ class Learned(NamedTuple):
     thresholds : (float, float)
         Support scores at which ``sparse`` and ``outside`` begin.
     report : dict
-        Coverage of the refits' held-out stars before and after the stretch, by
-        kind (``random``, and the classes of stars in held-out regions). Each
-        region and each random part is judged by a stretch learned without its stars, of
-        other regions too. Of more than `MOST_STARS` stars the regions' are
-        judged with the level and slope of the refits, which see fewer stars than the fit
-        and are wider; what carries over to the fit, the growth, is the same.
+        Coverage of held-out stars before and after the stretch, by kind: ``random``, which
+        are the fit's own where its draws tell what they would be without it, and the
+        classes of stars in held-out regions. Each region is judged by a
+        stretch learned without its stars, of other regions too, and the random ones by halves
+        or parts. The regions' are judged with the level and slope of the refits, which see fewer
+        stars than the fit and are shorter; what carries over to the fit is the growth.
     """
 
     calibration: Calibration
@@ -77,13 +85,16 @@ class Judged(NamedTuple):
     density: dict[str, Floats]
     pit: dict[str, Floats]
 
+    def take(self, rows: NDArray[np.bool_]) -> Judged:
+        """Return some of the stars."""
+        named = ({name: v[rows] for name, v in part.items()} for part in (self.density, self.pit))
+        return Judged(self.score[rows], self.random[rows], *named)
+
 
 def hold_out_regions(
+    posterior: Posterior,
     pairs: Pairs,
-    gaps: Gaps,
     method: Method,
-    network: Network,
-    noise: Noise,
     key: jax.Array,
     *,
     progress: bool,
@@ -92,28 +103,37 @@ def hold_out_regions(
 
     Parameters
     ----------
+    posterior : Posterior
+        The fit, not calibrated.
     pairs : Pairs
-        The training stars.
-    gaps : Gaps
-        Learned from all of them.
+        Its training stars.
     method : Method
         The cheap sampler of the refits.
-    network, noise
-        As in `fit`.
     key : jax.Array
     progress : bool
     """
     parameters = np.zeros((len(pairs.spec.outputs), N_PARAMETERS))
     judged: list[Judged] = []
-    for number, block in enumerate(pairs.spec.blocks):
-        outputs = list(block.outputs)
-        seen = pairs.take(np.flatnonzero(pairs.seen[:, outputs].any(axis=1)))
+    score = posterior.neighbours.own_score()
+    for number, draws in enumerate(posterior.blocks):
+        outputs = list(draws.block.outputs)
+        rows = np.flatnonzero(pairs.seen[:, outputs].any(axis=1))
+        seen = pairs.take(rows)
         refits = partial(
-            Refits.of, seen, gaps=gaps, block=block, network=network, noise=noise, method=method
+            Refits.of,
+            seen,
+            gaps=posterior.gaps,
+            block=draws.block,
+            network=posterior.network,
+            noise=posterior.noise,
+            method=method,
         )
-        label = f"{block.name}: held-out regions"
+        own = left_out(posterior, draws, seen, score[rows])
+        label = f"{draws.block.name}: held-out regions"
         place = jax.random.fold_in(key, number)
-        found = _learn_block(gaps.filled(seen), refits, place, label, progress=progress)
+        found = _learn_block(
+            posterior.gaps.filled(seen), refits, own, place, label, progress=progress
+        )
         for output, (values, judgement) in zip(outputs, found, strict=True):
             parameters[output] = values
             judged.append(judgement)
@@ -125,33 +145,35 @@ def hold_out_regions(
 def _learn_block(
     pairs: Pairs,
     refits: Callable[[int], Refits],
+    own: list[HeldOut] | None,
     key: jax.Array,
     label: str,
     *,
     progress: bool,
 ) -> list[tuple[Floats, Judged]]:
-    """Return parameters and judged stars of each output of one network."""
+    """Return parameters and judged stars of each output of one network.
+
+    Where the draws do not tell what the fit's ``own`` stars would be without it, and the refits
+    see fewer stars, one refit to as many as the fit has is asked.
+    """
     inputs = pairs.spec.blocks[0].inputs
     names = tuple(pairs.spec.input_names[j] for j in inputs)
     points = Neighbours.learn(pairs.x, inputs).points
     parts = regions(pairs.x[:, list(inputs)], points, names, pairs.star)
-    many = len(pairs) > MOST_STARS
-    with progress_bar(label, len(parts) + many, "refit", progress=progress) as bar:
+    one_more = own is None and len(pairs) > MOST_STARS
+    with progress_bar(label, len(parts) + one_more, "refit", progress=progress) as bar:
         some = refits(MOST_STARS)
         found = []
         for number, part in enumerate(parts):
             found.append(some.without(part, jax.random.fold_in(key, number)))
             bar.update()
-        learned = [
-            learn_output(list(stars), parts, PRIOR if many else LEVEL_PRIOR)
-            for stars in zip(*found, strict=True)
-        ]
-        if many:
+        if one_more:
             fifth = Region("random fifth", "random", pairs.star % 5 == 0)
-            stars = refits(len(pairs)).without(fifth, key, FIFTH_STARS)
+            own = refits(len(pairs)).without(fifth, key, FIFTH_STARS)
             bar.update()
-            learned = [_relearn(*one, s) for one, s in zip(learned, stars, strict=True)]
-    return learned
+    stars_of = [list(stars) for stars in zip(*found, strict=True)]
+    own_of = [None] * len(stars_of) if own is None else own
+    return [learn_output(s, parts, o) for s, o in zip(stars_of, own_of, strict=True)]
 
 
 def _joined(parts: list[HeldOut]) -> HeldOut:
@@ -159,47 +181,72 @@ def _joined(parts: list[HeldOut]) -> HeldOut:
 
 
 def learn_output(
-    found: list[HeldOut], parts: list[Region], prior: float = PRIOR
+    found: list[HeldOut], parts: list[Region], own: HeldOut | None = None
 ) -> tuple[Floats, Judged]:
-    """Return one output's parameters, and the stars of each region judged without its stars."""
+    """Return one output's parameters, and stars judged by what was learned without them.
+
+    Those of each region, and the fit's ``own`` in place of the random parts. The refits have a
+    level and a slope of theirs then, which tell nothing of the fit's.
+    """
     everything = _joined(found)
-    row = np.asarray(everything.row).astype(int)
     of_star = np.repeat(np.arange(len(parts)), [len(stars.delta) for stars in found])
-    density, pit = {}, {}
-    density["before"], pit["before"] = compare(np.zeros(N_PARAMETERS), everything)
-    density["after"], pit["after"] = (np.empty(len(of_star)) for _ in range(2))
+    random = np.array([part.kind == "random" for part in parts])[of_star]
+    before = compare(np.zeros(N_PARAMETERS), everything)
+    after = [np.empty(len(of_star)) for _ in before]
     for number, part in enumerate(parts):
         here = of_star == number
+        if own is not None and part.kind == "random":
+            continue
         # Regions overlap: what another says of the same stars must not judge them.
-        weight = np.where(part.rows[row], 0.0, 1.0)
-        judgement = compare(learn(everything, weight, prior=prior), everything, here)
-        density["after"][here], pit["after"][here] = judgement
-    random = np.array([part.kind == "random" for part in parts])[of_star]
-    return learn(everything, prior=prior), Judged(
-        np.asarray(everything.score), random, density, pit
+        others = [_elsewhere(part, stars) for stars in (everything, own) if stars is not None]
+        judgement = compare(_learned(everything, own, *others)[0], everything, here)
+        for values, new in zip(after, judgement, strict=True):
+            values[here] = new
+    score = np.asarray(everything.score)
+    judged = Judged(score, random, *_named(before, after))
+    if own is not None:
+        judged = _put_together(judged.take(~random), _by_halves(everything, own))
+    return _learned(everything, own)[-1], judged
+
+
+def _learned(
+    found: HeldOut,
+    own: HeldOut | None,
+    weight: NDArray | None = None,
+    own_weight: NDArray | None = None,
+) -> Floats:
+    """Return the parameters by refits' stars and by the fit's own, if these are known."""
+    if own is None:
+        return learn(Judges(found, weight, LEVEL_PRIOR))
+    return learn(Judges(found, weight, PRIOR), Judges(own, own_weight, LEVEL_PRIOR))
+
+
+def _elsewhere(part: Region, stars: HeldOut) -> Floats:
+    return np.where(part.rows[np.asarray(stars.row).astype(int)], 0.0, 1.0)
+
+
+def _by_halves(found: HeldOut, own: HeldOut) -> Judged:
+    """Return the fit's own stars, each half judged by what was learned with the other."""
+    half = np.arange(len(own.delta)) % 2 == 0
+    before = compare(np.zeros(N_PARAMETERS), own)
+    one, other = (
+        compare(_learned(found, own, None, rows.astype(float))[-1], own) for rows in (half, ~half)
     )
+    after = [np.where(half, b, a) for a, b in zip(one, other, strict=True)]
+    return Judged(np.asarray(own.score), np.ones(len(half), dtype=bool), *_named(before, after))
 
 
-def _relearn(parameters: Floats, judged: Judged, stars: HeldOut) -> tuple[Floats, Judged]:
-    """Learn level and slope from a refit to as many stars as the fit has.
+def _named(before: Any, after: Any) -> list[dict[str, Floats]]:
+    """Return log densities, and PITs, before and after the calibration."""
+    return [{"before": b, "after": a} for b, a in zip(before, after, strict=True)]
 
-    A refit to fewer is more uncertain among the training stars than the fit. The
-    new stars take the place of the random parts, one half judged by the other.
-    """
-    again = partial(learn, growth=float(parameters[2]), prior=LEVEL_PRIOR)
-    half = np.arange(len(stars.delta)) % 2 == 0
-    before = compare(np.zeros(N_PARAMETERS), stars)
-    one, other = (compare(again(stars, rows.astype(float)), stars) for rows in (half, ~half))
-    after = [np.where(half, o, a) for a, o in zip(one, other, strict=True)]
-    keep = ~judged.random
-    new = {"before": before, "after": after}
-    density, pit = (
-        {name: np.concatenate([old[name][keep], new[name][place]]) for name in new}
-        for place, old in enumerate((judged.density, judged.pit))
-    )
-    score = np.concatenate([judged.score[keep], np.asarray(stars.score)])
-    random = np.concatenate([judged.random[keep], np.ones(len(half), dtype=bool)])
-    return again(stars), Judged(score, random, density, pit)
+
+def _put_together(one: Judged, other: Judged) -> Judged:
+    def both(a: dict[str, Floats], b: dict[str, Floats]) -> dict[str, Floats]:
+        return {name: np.concatenate([a[name], b[name]]) for name in a}
+
+    score, random = (np.concatenate(pair) for pair in zip(one[:2], other[:2], strict=True))
+    return Judged(score, random, both(one.density, other.density), both(one.pit, other.pit))
 
 
 def _thresholds(judged: list[Judged], doubling: float) -> tuple[float, float]:

@@ -203,40 +203,59 @@ def describe(report: dict[str, Any], thresholds: Floats) -> str:
     return "\n".join(lines)
 
 
-def learn(
-    stars: HeldOut,
-    weight: NDArray | None = None,
-    growth: float | None = None,
-    prior: float = PRIOR,
-) -> Floats:
-    """Return one output's parameters: the maximum of weighted log density plus log prior.
+class Judges(NamedTuple):
+    """Held-out stars of one output from which its parameters are learned.
 
-    Stars are left out by a weight (n,) of zero, so that one program serves all
-    subsets. The growth is learned unless it is given. ``prior`` is the standard deviation
-    of level and slope.
+    Attributes
+    ----------
+    stars : HeldOut
+    weight : (n,) array, optional
+        Of each star; one by default. Stars are left out by a weight of zero, so
+        that one program serves all subsets.
+    prior : float
+        Standard deviation of their level and slope.
     """
-    weights = np.ones(len(stars.delta)) if weight is None else weight
 
+    stars: HeldOut
+    weight: Any = None
+    prior: float = PRIOR
+
+
+def learn(*judges: Judges) -> Floats:
+    """Return one output's parameters (J, 3) by each of several sets of stars.
+
+    They have a level and a slope each and the growth in common: the maximum of the weighted log
+    density of all stars plus the log prior.
+    """
     # In single precision the sum over thousands of stars is too rough for a line search,
     # and the first step of one is as long as the gradient: hence the mean.
-    count = max(1.0, float(weights.sum()))
-    double = HeldOut(*(np.asarray(part, dtype=np.float64) for part in _filled_up(stars)))
-    weights = np.append(weights, np.zeros(len(double.delta) - len(weights)))
+    every = tuple(_in_double(one) for one in judges)
+    count = max(1.0, sum(float(one.weight.sum()) for one in every))
 
     def objective(parameters: Floats) -> tuple[float, Floats]:
         with jax.enable_x64(True):
-            value, gradient = _objective(parameters, double, weights, prior)
+            value, gradient = _objective(parameters, every)
             return float(value) / count, np.asarray(gradient) / count
 
-    low, high = np.array([-1.0, -1.0, 0.0]), np.array([1.0, 1.0, 100.0])
-    start = np.array([0.0, 0.0, 0.1])
-    if growth is not None:
-        low[2] = high[2] = start[2] = growth
-    limits = optimize.Bounds(low, high)
+    local = 2 * len(judges)  # the growth comes last
+    limits = optimize.Bounds(np.append(np.full(local, -1.0), 0.0), np.append(np.ones(local), 100.0))
     options: Any = {"ftol": 1e-9, "gtol": 1e-6}
-    return optimize.minimize(
-        objective, start, jac=True, method="L-BFGS-B", bounds=limits, options=options
+    *found, growth = optimize.minimize(
+        objective,
+        np.append(np.zeros(local), 0.1),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=limits,
+        options=options,
     ).x
+    return np.column_stack([np.reshape(found, (-1, 2)), np.full(len(judges), growth)])
+
+
+def _in_double(judges: Judges) -> Judges:
+    stars = HeldOut(*(np.asarray(part, dtype=np.float64) for part in _filled_up(judges.stars)))
+    count = len(judges.stars.delta)
+    weight = np.ones(count) if judges.weight is None else judges.weight
+    return Judges(stars, np.append(weight, np.zeros(len(stars.delta) - count)), judges.prior)
 
 
 def compare(
@@ -346,9 +365,13 @@ def _log_density(parameters: jax.Array, stars: HeldOut) -> jax.Array:
 
 @compiled
 @jax.value_and_grad
-def _objective(parameters: jax.Array, stars: HeldOut, weight: jax.Array, prior: float) -> jax.Array:
-    penalty = 0.5 * jnp.sum((parameters[:2] / prior) ** 2) + RATE * parameters[2]
-    return penalty - (weight * _log_density(parameters, stars)).sum()
+def _objective(parameters: jax.Array, judges: tuple[Judges, ...]) -> jax.Array:
+    growth = parameters[-1]
+    total = RATE * growth
+    for local, one in zip(parameters[:-1].reshape(-1, 2), judges, strict=True):
+        density = _log_density(jnp.append(local, growth), one.stars)
+        total += 0.5 * jnp.sum((local / one.prior) ** 2) - (one.weight * density).sum()
+    return total
 
 
 @compiled

@@ -15,7 +15,7 @@ import numpy as np
 
 from .arguments import check_count
 from .baseline import Baseline
-from .calibrate import hold_out_regions
+from .calibrate import Learned, hold_out_regions
 from .calibration import Calibration
 from .gaps import Gaps
 from .mclmc import MCLMC
@@ -117,30 +117,40 @@ def fit(
     )
     probes = _probes(len(pairs))
     complete = gaps.filled(pairs)
-    learned = None
-    refit = method.refit() if calibrate else None
-    if refit is not None:
-        key = jax.random.fold_in(jax.random.key(seed), 1)
-        learned = hold_out_regions(pairs, gaps, refit, network, noise, key, progress=progress)
-    neighbours = Neighbours.learn(complete.x, pairs.spec.blocks[0].inputs)
-    record = _record(pairs, method, seed, time.perf_counter() - begun)
-    if learned is not None:
-        neighbours = dataclasses.replace(neighbours, thresholds=np.array(learned.thresholds))
-        record["held_out_regions"] = learned.report
-    return Posterior(
+    fitted = Posterior(
         pairs.spec,
         network,
         noise,
         scaler,
         blocks,
         gaps.density,
-        neighbours,
-        learned.calibration if learned else Calibration.identity(len(pairs.spec.outputs)),
+        Neighbours.learn(complete.x, pairs.spec.blocks[0].inputs),
+        Calibration.identity(len(pairs.spec.outputs)),
         Baseline.learn(complete, scaler),
         complete.x[probes],
         complete.x_err[probes],
         *_probe_outputs(pairs.take(probes), gaps),
-        record,
+        {},
+    )
+    refit = method.refit() if calibrate else None
+    learned = None
+    if refit is not None:
+        key = jax.random.fold_in(jax.random.key(seed), 1)
+        learned = hold_out_regions(fitted, pairs, refit, key, progress=progress)
+    record = _record(pairs, method, seed, time.perf_counter() - begun)
+    return _calibrated(fitted, record, learned)
+
+
+def _calibrated(fitted: Posterior, record: dict[str, Any], learned: Learned | None) -> Posterior:
+    """Return the model with its provenance and what the held-out regions taught, if any were."""
+    if learned is None:
+        return dataclasses.replace(fitted, record=record)
+    record["held_out_regions"] = learned.report
+    thresholds = np.array(learned.thresholds)
+    neighbours = dataclasses.replace(fitted.neighbours, thresholds=thresholds)
+    calibration = learned.calibration
+    return dataclasses.replace(
+        fitted, neighbours=neighbours, calibration=calibration, record=record
     )
 
 

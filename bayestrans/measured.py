@@ -13,7 +13,7 @@ from scipy import special
 from . import student
 from .model import tails_of
 from .pairs import Pairs
-from .posterior import Posterior
+from .posterior import BlockDraws, Posterior
 from .predictive import Mixture, replicate
 from .programs import compiled
 
@@ -59,7 +59,7 @@ class DrawDensities(NamedTuple):
 
 def compare(posterior: Posterior, pairs: Pairs) -> Comparison:
     """Return density, PIT and mean of the predictive of what survey B measured."""
-    delta, err = _scaled(posterior, pairs)
+    delta, err = scaled(posterior, pairs)
     log_density = np.zeros(len(pairs))
     pit, mean = np.full(delta.shape, np.nan), np.full(delta.shape, np.nan)
     for block in posterior.blocks:
@@ -77,7 +77,7 @@ def compare(posterior: Posterior, pairs: Pairs) -> Comparison:
 
 def draw_densities(posterior: Posterior, pairs: Pairs) -> DrawDensities:
     """Return log densities of what survey B measured under each draw."""
-    delta, err = _scaled(posterior, pairs)
+    delta, err = scaled(posterior, pairs)
     lead = (posterior.n_draws, len(pairs))
     each, stars = np.full((*lead, delta.shape[1]), np.nan), {}
     for block in posterior.blocks:
@@ -93,9 +93,19 @@ def draw_densities(posterior: Posterior, pairs: Pairs) -> DrawDensities:
     return DrawDensities(stars, each)
 
 
+def star_densities(posterior: Posterior, block: BlockDraws, pairs: Pairs) -> Floats:
+    """Return log densities (S, N) of a network's outputs together, under each of its draws."""
+    delta, err = scaled(posterior, pairs)
+    outputs, joint = list(block.block.outputs), np.full((posterior.n_draws, len(pairs)), np.nan)
+    for rows, mixture in posterior.mixtures(block, pairs.x, pairs.x_err):
+        values, errors = (jnp.asarray(a[np.ix_(rows, outputs)].T) for a in (delta, err))
+        joint[:, rows] = _together(mixture, values, errors)
+    return joint
+
+
 def replicates(posterior: Posterior, pairs: Pairs, *, seed: int) -> Floats:
     """Return draws (S, N, K) of what survey B might have measured, in units."""
-    rng, (delta, err) = np.random.default_rng(seed), _scaled(posterior, pairs)
+    rng, (delta, err) = np.random.default_rng(seed), scaled(posterior, pairs)
     drawn = np.full((posterior.n_draws, *delta.shape), np.nan)
     for block in posterior.blocks:
         outputs = list(block.block.outputs)
@@ -130,7 +140,8 @@ def half_width(posterior: Posterior, mean: Floats, scatter: Floats) -> Floats:
     return np.sqrt(mean.var(axis=0) + variance)
 
 
-def _scaled(posterior: Posterior, pairs: Pairs) -> tuple[Floats, Floats]:
+def scaled(posterior: Posterior, pairs: Pairs) -> tuple[Floats, Floats]:
+    """Return B's values and quoted errors (N, K) in units of the scaled corrections."""
     delta = posterior.scaler.delta(posterior.gaps.filled(pairs).x, pairs.y)
     return delta, posterior.scaler.noise(pairs.y_err)
 
@@ -156,6 +167,12 @@ def _compare(
     density, below = jax.lax.map(one, (mixture, table))
     log_mean = jax.scipy.special.logsumexp(density, axis=0) - jnp.log(len(density))
     return log_mean, below.mean(axis=0), mixture.location.mean(axis=0)
+
+
+@compiled
+def _together(mixture: Mixture, delta: jax.Array, err: jax.Array) -> jax.Array:
+    """Return log densities of stars (S, N) under each draw."""
+    return jax.lax.map(lambda draw: _density(draw, delta, err), mixture)
 
 
 @compiled

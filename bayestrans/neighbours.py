@@ -146,6 +146,11 @@ class Neighbours:
         score[known] = self._reach(place[known], self.held) / self.spacing
         return score
 
+    def own_score(self) -> Floats:
+        """Return the support score (N,) of each training star among the others."""
+        # A training star is none of its own neighbours.
+        return self._reach(self.points, self.held + 1.0) / self.spacing
+
     def shared(self, x: Floats) -> int:
         """Return how many stars with inputs ``x`` (N, D) are training stars; none if just a few.
 

@@ -9,9 +9,9 @@ import pytest
 from known_regions import NAMES, cloud, held_out
 
 from bayestrans.calibrate import (
+    LEVEL_PRIOR,
     Judged,
     _excess_begins,
-    _relearn,
     _report,
     _thresholds,
     learn_output,
@@ -24,6 +24,7 @@ from bayestrans.calibration import (
     Calibration,
     Change,
     HeldOut,
+    Judges,
     applied,
     compare,
     doubting,
@@ -72,7 +73,7 @@ def test_a_region_that_would_leave_an_input_constant_is_not_used():
 
 
 def test_what_is_right_is_left_alone():
-    level, slope, growth = learn(held_out(count=20_000))
+    level, slope, growth = learn(Judges(held_out(count=20_000)))[0]
     assert abs(level) < 0.03
     assert abs(slope) < 0.03
     assert growth < 0.01
@@ -81,7 +82,7 @@ def test_what_is_right_is_left_alone():
 @pytest.mark.parametrize("wrong", [0.7, 1.4])
 def test_errors_that_are_wrong_among_the_stars_are_rescaled(wrong):
     stars = held_out(count=20_000, wrong=wrong)
-    level, slope, *_ = learn(stars, weight=(stars.score < 1.2).astype(float))
+    level, slope, *_ = learn(Judges(stars, (stars.score < 1.2).astype(float)))[0]
     assert level == pytest.approx(math.log(wrong), abs=0.05)
     assert abs(slope) < 0.06
 
@@ -93,7 +94,7 @@ def test_errors_that_are_too_wide_are_not_narrowed_away_from_the_stars():
 
 
 def test_errors_that_are_too_narrow_are_widened_everywhere():
-    level, slope, growth = learn(held_out(wrong=1.4))
+    level, slope, growth = learn(Judges(held_out(wrong=1.4)))[0]
     assert level == pytest.approx(math.log(1.4), abs=0.04)
     assert abs(slope) < 0.05
     assert growth < 0.03
@@ -101,21 +102,21 @@ def test_errors_that_are_too_narrow_are_widened_everywhere():
 
 def test_scatter_that_grows_away_from_the_stars_is_found():
     """That of a fourth of them is taken for what it is."""
-    _, _, growth = learn(held_out(growing=0.6, everywhere=False, count=10_000))
+    _, _, growth = learn(Judges(held_out(growing=0.6, everywhere=False, count=10_000)))[0]
     assert growth == pytest.approx(0.6, rel=0.25)
 
 
 def test_few_stars_change_little():
-    level, slope, growth = learn(held_out(count=12, wrong=2.0))
+    level, slope, growth = learn(Judges(held_out(count=12, wrong=2.0)))[0]
     assert abs(level) < 0.2
     assert abs(slope) < 0.2
-    many = learn(held_out(wrong=2.0))
+    many = learn(Judges(held_out(wrong=2.0)))[0]
     assert abs(level) < 0.5 * many[0]
     assert growth < 2.0
 
 
 def test_learning_raises_the_density_and_mends_the_coverage_of_other_stars():
-    found = learn(held_out(growing=0.5))
+    found = learn(Judges(held_out(growing=0.5)))[0]
     before, after = (
         compare(parameters, held_out(growing=0.5, seed=2)) for parameters in (np.zeros(3), found)
     )
@@ -168,7 +169,7 @@ def test_beyond_what_was_tested_errors_grow_and_far_beyond_the_line_takes_over()
 def test_what_is_learned_is_a_maximum():
     """Not where the search began: no change of one parameter is better."""
     stars = held_out(count=10_000, growing=0.05)
-    found = learn(stars)
+    (found,) = learn(Judges(stars))
 
     def penalised(parameters):
         prior = 0.5 * np.sum((parameters[:2] / PRIOR) ** 2) + RATE * parameters[2]
@@ -296,19 +297,52 @@ def test_errors_that_are_wrong_at_the_usual_spacing_do_not_make_it_sparse():
     assert _thresholds([found], math.inf) == pytest.approx((1.25, 1.875))
 
 
-def test_with_many_stars_the_level_comes_from_a_refit_to_all():
+def in_parts(stars: HeldOut) -> tuple[list[HeldOut], list[Region]]:
+    """Return stars as those of a region and of a random part."""
+    rows = np.arange(len(stars.delta))
+    parts = [Region("rim", "rim", rows % 2 == 0), Region("part", "random", rows % 2 == 1)]
+    found = [stars.take(part.rows)._replace(row=np.flatnonzero(part.rows)) for part in parts]
+    return found, parts
+
+
+def test_the_level_is_that_of_the_fits_own_stars():
     """And is doubted: a few stars hardly move it, however wrong they find it."""
     narrow = held_out(wrong=1.5, count=40_000)
-    stars = narrow.take(np.flatnonzero(narrow.score < 1.2))
-    found = judged(lambda s: 0.9 + 0 * s, lambda s: 0.9 + 0 * s)
-    parameters, now = _relearn(np.array([-0.3, 0.1, 0.2]), found, stars)
+    own = narrow.take(np.flatnonzero(narrow.score < 1.2))
+    found, parts = in_parts(held_out(wrong=0.7, growing=0.5))
+    parts = [part._replace(rows=np.zeros(40_000, dtype=bool)) for part in parts]
+    parameters, now = learn_output(found, parts, own)
     assert parameters[0] == pytest.approx(math.log(1.5), abs=0.08)
-    assert parameters[2] == 0.2
-    assert now.random.sum() == len(stars.delta)
+    assert now.random.sum() == len(own.delta)
+    assert len(now.score) == len(own.delta) + len(found[0].delta)
     inside = np.abs(now.pit["after"][now.random] - 0.5) < 0.45
     assert inside.mean() == pytest.approx(0.9, abs=0.04)
-    few, _ = _relearn(np.array([-0.3, 0.1, 0.2]), found, stars.take(np.arange(100)))
+    few, _ = learn_output(found, parts, own.take(np.arange(100)))
     assert 0 < few[0] < 0.5 * math.log(1.5)
+
+
+def test_the_growth_is_that_of_the_regions_and_of_the_fits_own_stars():
+    found, parts = in_parts(held_out(growing=0.8, count=10_000))
+    parts = [part._replace(rows=np.zeros(10_000, dtype=bool)) for part in parts]
+    own = held_out(count=10_000, seed=4)  # which does not grow
+    near = own.take(np.flatnonzero(own.score < ONSET))
+    alone, between = (learn_output(found, parts, stars)[0][2] for stars in (near, own))
+    every = HeldOut(*(np.concatenate(arrays, axis=-1) for arrays in zip(*found, strict=True)))
+    regions_alone = learn(Judges(every))[0][2]
+    assert alone == pytest.approx(regions_alone, rel=0.02)
+    assert between < 0.75 * alone
+
+
+def test_what_the_fits_own_stars_say_of_a_region_does_not_judge_it():
+    found, parts = in_parts(held_out(growing=0.5))
+    own = held_out(seed=3)
+    in_rim = parts[0].rows & (own.score > 2.0)
+    missed = own._replace(delta=np.where(in_rim, 30.0, own.delta).astype(np.float32))
+    (learned, judged_), (misled, same) = (learn_output(found, parts, o) for o in (own, missed))
+    assert misled[2] > 2.0 * learned[2]
+    regions_ = ~judged_.random
+    for one, other in ((judged_.density, same.density), (judged_.pit, same.pit)):
+        np.testing.assert_allclose(one["after"][regions_], other["after"][regions_], atol=1e-3)
 
 
 def test_the_report_counts_by_class():
@@ -377,17 +411,18 @@ def test_each_region_is_judged_by_what_was_learned_without_its_stars():
         for s, w in enumerate((1.0, 1.8, 1.3, 1.2))
     ]
 
-    def together(numbers, without=()) -> HeldOut:
+    def learned(numbers, without=()) -> np.ndarray:
         chosen = [found[n].take(~np.isin(places[n], without)) for n in numbers]
-        return HeldOut(*(np.concatenate(arrays, axis=-1) for arrays in zip(*chosen, strict=True)))
+        arrays = (np.concatenate(arrays, axis=-1) for arrays in zip(*chosen, strict=True))
+        return learn(Judges(HeldOut(*arrays), prior=LEVEL_PRIOR))[0]
 
     parameters, judged_ = learn_output(found, parts)
-    np.testing.assert_array_equal(parameters, learn(together(range(4))))
+    np.testing.assert_array_equal(parameters, learned(range(4)))
     assert judged_.random.tolist() == [False] * 800 + [True] * 800
     others = {0: (1, 2, 3), 1: (0, 2, 3), 2: (0, 1, 3), 3: (0, 1, 2)}
     for number, rest in others.items():
         rows = slice(400 * number, 400 * number + 400)
-        after = compare(learn(together(rest, places[number])), found[number])
+        after = compare(learned(rest, places[number]), found[number])
         before = compare(np.zeros(3), found[number])
         for wanted, values in ((before, "before"), (after, "after")):
             np.testing.assert_allclose(judged_.density[values][rows], wanted[0], atol=1e-3)

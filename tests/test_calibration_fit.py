@@ -296,9 +296,9 @@ class Seen:
         return [stars._replace(row=np.resize(np.flatnonzero(part.rows), 100).astype(np.float32))]
 
 
-@pytest.mark.parametrize("count", [1000, 1200])
-def test_refits_of_many_stars_see_a_thousand_and_one_sees_all_but_a_fifth(
-    count, monkeypatch, capsys
+@pytest.mark.parametrize(("count", "known"), [(1000, False), (1200, False), (1200, True)])
+def test_refits_see_a_thousand_and_one_sees_all_but_a_fifth_where_the_fits_own_are_not_known(
+    count, known, monkeypatch, capsys
 ):
     log, bars = [], []
     x, nothing = cloud(count), np.full((count, 2), np.nan)
@@ -312,19 +312,20 @@ def test_refits_of_many_stars_see_a_thousand_and_one_sees_all_but_a_fifth(
         return bars[-1]
 
     monkeypatch.setattr(calibrate, "progress_bar", bar)
-    key = jax.random.key(1)
+    key, own = jax.random.key(1), [held_out(count=300)] if known else None
     ((_, found),) = calibrate._learn_block(
-        pairs, lambda size: Seen(log, size), key, "held out", progress=True
+        pairs, lambda size: Seen(log, size), own, key, "held out", progress=True
     )
     assert "held out" in capsys.readouterr().err
-    many = count > 1000
-    assert bars[0].n == bars[0].total == len(log) == 12 + many
+    one_more = count > 1000 and not known
+    assert bars[0].n == bars[0].total == len(log) == 12 + one_more
     assert len({str(key) for *_, key in log}) == len(log)
     for size, part, _ in log[:12]:
         assert part.rows.shape == (count,)
         assert size == 1000
-    assert found.random.sum() == (100 if many else 400)  # the last stands for the random parts
-    if many:
+    # Of the parts, of the refit to all but a fifth, or of the fit itself.
+    assert found.random.sum() == (300 if known else 100 if one_more else 400)
+    if one_more:
         size, part, _ = log[-1]
         assert size == count
         assert part.rows.sum() == count / 5

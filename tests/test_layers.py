@@ -22,7 +22,7 @@ LEVELS = (
     "baseline target predictive moments tarp gaps survey_files presets recognise clean repeats "
     "step_size joins match fetch parts scores thin summary shapley attribution combine",
     "posterior answers load store sample mclmc refits calibrate written hats sensitivity budget "
-    "measured convergence checks trees plan merge merge_draws merged keep "
+    "measured left_out convergence checks trees plan merge merge_draws merged keep "
     "agreement ways",
     "infer support diagnose evaluate importance translate consistency",
     "homogenise plot plot_consistency plot_diagnose plot_importance plot_maps plot_residuals "

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import bayestrans as bt
+from bayestrans import left_out
 from bayestrans.model import tails_of
 
 SCATTER = 30.0
@@ -31,7 +32,7 @@ def linear_pairs(count: int, seed: int) -> bt.Pairs:
 
 
 def closed_form(post: bt.Posterior, train: bt.Pairs, test: bt.Pairs):
-    """Return mean and sd of the posterior of the mean at the test stars, in units of y.
+    """Return mean and sd (N,) of the posterior of the mean at the test stars, in units of y.
 
     Bayesian linear regression with unit-normal weights and known noise
     (Bishop 2006, eqs 3.50-3.51 with a noise variance per star).
@@ -52,6 +53,24 @@ def closed_form(post: bt.Posterior, train: bt.Pairs, test: bt.Pairs):
     return mean, np.sqrt(np.einsum("nd,de,ne->n", b, covariance, b)) * scaler.delta_scale[0]
 
 
+def check_left_out(post: bt.Posterior, train: bt.Pairs, monkeypatch) -> None:
+    """Compare training stars under the draws that leave them out with the regression's.
+
+    Without one star, of variance s^2 of its noise, the mean m and variance v of its place
+    become m - v / (s^2 - v) (y - m) and v s^2 / (s^2 - v).
+    """
+    monkeypatch.setattr(left_out, "KEPT", 2000)
+    (stars,) = left_out.left_out(post, post.blocks[0], train, post.neighbours.own_score())
+    scale, y = post.scaler.delta_scale[0], train.y[:, 0]
+    mean, sd = closed_form(post, train, train)
+    noise, variance = SCATTER**2 + train.y_err[:, 0] ** 2, sd**2
+    away = variance / (noise - variance) * (y - mean)
+    found = y + scale * (np.asarray(stars.location) - stars.delta).astype(float)
+    assert np.std(found.mean(axis=0) - (mean - away)) < 0.3 * np.std(away)
+    wider = np.sqrt(variance * noise / (noise - variance))
+    np.testing.assert_allclose(np.median(found.std(axis=0) / wider), 1.0, atol=0.05)
+
+
 @pytest.mark.parametrize(
     "method",
     [
@@ -60,7 +79,7 @@ def closed_form(post: bt.Posterior, train: bt.Pairs, test: bt.Pairs):
     ],
     ids=["NUTS", "MCLMC"],
 )
-def test_linear_network_with_fixed_noise_is_bayesian_linear_regression(method):
+def test_linear_network_with_fixed_noise_is_bayesian_linear_regression(method, monkeypatch):
     train, test = linear_pairs(300, 0), linear_pairs(20, 1)
     noise = bt.Noise(scatter=(SCATTER,), dof=math.inf)
     post = bt.fit(
@@ -77,6 +96,7 @@ def test_linear_network_with_fixed_noise_is_bayesian_linear_regression(method):
     # Five standard errors of some 2,700 effective draws.
     assert np.abs((draws.mean(axis=0) - mean) / sd).max() < 0.1
     np.testing.assert_allclose(draws.std(axis=0), sd, rtol=0.10)
+    check_left_out(post, train, monkeypatch)
     # What ArviZ calls energy: NUTS refreshes it with each momentum, MCLMC keeps it.
     energy = post.blocks[0].stats.get("energy")
     assert (energy is not None) == isinstance(method, bt.NUTS)
