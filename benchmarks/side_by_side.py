@@ -38,7 +38,9 @@ SMALL = 1000
 #: As many training stars and outputs as the reference's demonstration has, for the
 #: costs of these methods alone.
 LARGE = "simulated, 14,000 stars"
-ONLY_LARGE = ("bayestrans MCLMC, 1,000 steps",)
+ONLY_LARGE = ("bayestrans MCLMC, 2 x 500 steps", "bayestrans MCLMC, 1,000 steps")
+OURS = "bayestrans MCLMC"
+OUR_METHODS = ("bayestrans Ensemble", "bayestrans SVI", "bayestrans NUTS", *ONLY_LARGE, OURS)
 FOR_LARGE = (
     "linear",
     "reference, as its notebook",
@@ -75,6 +77,11 @@ def from_module(module: str, function: str, **options: Any) -> Run:
     return partial(getattr(__import__(module), function), **options)
 
 
+def ours(name: str) -> Callable[[], Run]:
+    method = name.removeprefix("bayestrans ")
+    return partial(from_module, "_ours", "bayestrans", method=method)
+
+
 #: What runs a method; imported in its own process alone, so that each is charged for its own.
 METHODS: dict[str, Callable[[], Run]] = {
     "identity + offset": partial(polynomial, 0),
@@ -92,15 +99,8 @@ METHODS: dict[str, Callable[[], Run]] = {
     "CatBoost": partial(from_module, "_trees", "catboost"),
     "NGBoost": partial(from_module, "_trees", "ngboost"),
     "sklearn-contrib-bde": partial(from_module, "_bde", "bde"),
-    "bayestrans Ensemble": partial(from_module, "_ours", "bayestrans", method="Ensemble"),
-    "bayestrans SVI": partial(from_module, "_ours", "bayestrans", method="SVI"),
-    "bayestrans NUTS": partial(from_module, "_ours", "bayestrans", method="NUTS"),
-    "bayestrans MCLMC, 1,000 steps": partial(
-        from_module, "_ours", "bayestrans", method="MCLMC, 1,000 steps"
-    ),
-    "bayestrans MCLMC": partial(from_module, "_ours", "bayestrans", method="MCLMC"),
+    **{name: ours(name) for name in OUR_METHODS},
 }
-OURS = "bayestrans MCLMC"
 
 PAIRS = ("simulated", SEVERAL, *REAL, LARGE)
 
