@@ -251,7 +251,8 @@ def bumpy(count: int) -> bt.Pairs:
         ("", (), {"steps": 2000}),
         ("frozen", (), {"steps": 400, "energy_variance": 1e-18}),
         ("step", (), {"steps": 400, "energy_variance": 50.0}),
-        # Of four chains all would find the same jump once in eight times.
+        # Of four chains all would find the same jump once in eight times; of eight it is
+        # chance how many do, and with that what it costs.
         ("modes", (1,), {"chains": 8, "steps": 1000, "warm_steps": 500}),
     ],
     ids=["good", "frozen", "step", "modes"],
@@ -272,7 +273,8 @@ def test_real_runs_that_went_wrong_are_called_by_their_fault(fault, network, opt
     print(f"\n{found}")
     said = {name for name, words in FAULTS.items() if words in str(found)}
     assert said == ({fault} if fault else set())
-    assert found.verdict == ("do not use" if fault else "good")
+    assert (found.verdict == "good") == (not fault)
+    assert found.verdict != "usable" or fault == "modes"
 
 
 @pytest.mark.parametrize("energy", [0.01, math.nan])
