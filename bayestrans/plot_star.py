@@ -27,6 +27,8 @@ FILLS = ("white", "#d4e6f2", "#93c4e1")
 
 #: Draws: as many as make contours smooth.
 LEAST_DRAWS = 5000
+#: Axes end at so many times the distance from the median to the 16th and 84th percentile.
+FAR = 4.0
 
 #: How each value beside the posterior is marked.
 MARKS: dict[str, dict[str, Any]] = {
@@ -148,7 +150,10 @@ def _sample(posterior: Posterior, x: Floats, x_err: Floats, seed: int) -> Floats
 
 def _limits(sample: Floats, marks: Floats) -> list[tuple[float, float]]:
     """Return the ends of each axis: the posterior but its far tails, and the marks near it."""
-    low, high = np.quantile(sample, [0.005, 0.995], axis=0)
+    low, below, middle, above, high = np.quantile(sample, [0.005, 0.16, 0.5, 0.84, 0.995], axis=0)
+    # Outliers, some per cent of the draws, would make the rest a single bin.
+    low = np.maximum(low, middle - FAR * (middle - below))
+    high = np.minimum(high, middle + FAR * (above - middle))
     reach = high - low
     near = np.where((marks > low - 2 * reach) & (marks < high + 2 * reach), marks, np.nan)
     low, high = np.fmin(low, np.fmin.reduce(near)), np.fmax(high, np.fmax.reduce(near))

@@ -12,7 +12,7 @@ from scipy import stats
 
 import bayestrans as bt
 from bayestrans import plot
-from bayestrans.plot_star import MARKS, _sample
+from bayestrans.plot_star import MARKS, _limits, _sample
 
 LEVELS = (0.16, 0.5, 0.84)
 
@@ -148,3 +148,12 @@ def test_what_is_no_star_is_refused(posterior, one, give, fault):
     x, x_err = give(one)
     with pytest.raises(ValueError, match=fault):
         plot.star(posterior, x, x_err)
+
+
+def test_outliers_do_not_make_a_bin_of_the_rest():
+    rng = np.random.default_rng(0)
+    sample = rng.normal(5.0, 1.0, (5000, 2))
+    sample[::20, 1] += rng.normal(0.0, 50.0, 250)  # one in twenty
+    (low, high), (far_low, far_high) = _limits(sample, np.full((1, 2), np.nan))
+    assert high - low == pytest.approx(2 * 2.58 * 1.1, rel=0.05)  # 99 % and the edges
+    assert 5.0 - 5.0 < far_low < far_high < 5.0 + 5.0
