@@ -321,6 +321,20 @@ def test_the_level_is_that_of_the_fits_own_stars():
     assert 0 < few[0] < 0.5 * math.log(1.5)
 
 
+def test_each_half_of_the_fits_own_stars_is_judged_by_the_other():
+    found, parts = in_parts(held_out())
+    own = held_out(count=8000, seed=3)
+    own = own.take(np.flatnonzero(own.score < 1.2))
+    odd = np.arange(len(own.delta)) % 2 == 1
+    mean = own.location.mean(axis=0)
+    own = own._replace(delta=np.where(odd, mean + 2 * (own.delta - mean), own.delta))
+    parts = [part._replace(rows=np.zeros(8000, dtype=bool)) for part in parts]
+    _, judged_ = learn_output(found, parts, own)
+    inside = np.abs(judged_.pit["after"][judged_.random] - 0.5) < 0.45
+    assert inside[~odd].mean() > 0.95  # widened, as the odd ones ask for
+    assert inside[odd].mean() < 0.7  # and these are not
+
+
 def test_the_growth_is_that_of_the_regions_and_of_the_fits_own_stars():
     found, parts = in_parts(held_out(growing=0.8, count=10_000))
     parts = [part._replace(rows=np.zeros(10_000, dtype=bool)) for part in parts]

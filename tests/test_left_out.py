@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 from scipy import stats
 
 import bayestrans as bt
+from bayestrans import calibrate
 from bayestrans import left_out as module
 from bayestrans.left_out import KEPT, MOST_STARS, _chosen, _some, left_out
 from bayestrans.measured import draw_scatter
@@ -95,10 +97,8 @@ def test_the_laws_are_those_of_the_chosen_draws(fitted, monkeypatch):
         rows = np.flatnonzero(pairs.seen[:, k])
         np.testing.assert_array_equal(stars.row, rows)
         np.testing.assert_array_equal(stars.score, score[rows].astype(np.float32))
-        scale, base = (
-            post.scaler.delta_scale[k],
-            pairs.y[rows, k] - stars.delta.astype(float) * (post.scaler.delta_scale[k]),
-        )
+        scale = post.scaler.delta_scale[k]
+        base = pairs.y[rows, k] - scale * stars.delta.astype(float)
         wanted = np.take_along_axis(mean[:, rows, k].T, chosen[rows], axis=1).T
         np.testing.assert_allclose(base + scale * stars.location, wanted, rtol=1e-5, atol=1e-3)
         scatter = np.take_along_axis(wide[:, rows, k].T, chosen[rows], axis=1).T
@@ -123,3 +123,22 @@ def test_draws_that_are_no_posterior_or_too_few_and_stars_with_gaps_tell_nothing
         first = first._replace(draws={name: v[cut] for name, v in first.draws.items()})
         post = dataclasses.replace(post, blocks=(first, *post.blocks[1:]))
     assert left_out(post, first, pairs, post.neighbours.own_score()) is None
+
+
+def test_the_calibration_asks_the_fits_own_stars(fitted, monkeypatch):
+    post, pairs = fitted
+    asked = []
+
+    def learn_block(stars, _refits, own, *_, **__):
+        asked.append(own)
+        nothing = {name: np.full(len(stars), 0.5) for name in ("before", "after")}
+        score, random = np.linspace(0.5, 5.0, len(stars)), np.arange(len(stars)) % 2 == 0
+        return [(np.zeros(3), calibrate.Judged(score, random, nothing, nothing))] * len(own)
+
+    monkeypatch.setattr(calibrate, "_learn_block", learn_block)
+    calibrate.hold_out_regions(post, pairs, bt.MCLMC().refit(), jax.random.key(0), progress=False)
+    score = post.neighbours.own_score().astype(np.float32)
+    seen = [pairs.seen[:, [k]].any(axis=1).sum() for k in range(5)]
+    assert [len(stars.delta) for own in asked for stars in own] == seen
+    for stars in asked[0]:
+        np.testing.assert_array_equal(stars.score, score[stars.row.astype(int)])

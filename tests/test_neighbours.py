@@ -198,3 +198,14 @@ def test_neighbours_survive_their_arrays(neighbours):
     again = Neighbours.from_arrays(neighbours.to_arrays())
     np.testing.assert_array_equal(again.score(new), neighbours.score(new))
     np.testing.assert_array_equal(again.thresholds, neighbours.thresholds)
+
+
+def test_a_training_star_is_none_of_its_own_neighbours():
+    x = np.random.default_rng(0).normal(size=(200, 2))
+    found = Neighbours.learn(x, (0, 1))
+    own = found.own_score()
+    assert np.median(own) == pytest.approx(1.0, abs=1e-5)
+    assert (own > found.score(x)).mean() > 0.9  # which counts each with itself
+    few = np.arange(0, 200, 20)
+    others = [Neighbours.learn(np.delete(x, n, axis=0), (0, 1)).score(x[[n]])[0] for n in few]
+    np.testing.assert_allclose(own[few], others, rtol=0.1)
