@@ -11,16 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from .calibration import (
-    LEVELS,
-    N_PARAMETERS,
-    PRIOR,
-    Calibration,
-    HeldOut,
-    Judges,
-    compare,
-    learn,
-)
+from .calibration import LEVELS, N_PARAMETERS, Calibration
+from .held_out import PRIOR, HeldOut, Judges, compare, learn
 from .left_out import left_out
 from .neighbours import CLASSES, Neighbours
 from .pairs import Pairs
@@ -31,6 +23,8 @@ from .regions import Region, regions
 from .sample import Method
 
 Floats = NDArray[np.float64]
+#: Says of training stars, by their rows, which are to teach: a weight of one or of zero each.
+Chosen = Callable[[NDArray[np.int64]], Floats]
 
 #: Refits without regions see at most this many stars: they cost as much as the fit otherwise.
 MOST_STARS = 1000
@@ -38,7 +32,7 @@ MOST_STARS = 1000
 FIFTH_STARS = 3000
 #: Prior standard deviation of level and slope of what is said in the end: among its own stars the
 #: fit is right to a few per cent, while the short chains of a refit can be wide by more. Theirs
-#: has a wider one (`calibration.PRIOR`) where the fit's own stars are known, and is not asked for.
+#: has a wider one (`held_out.PRIOR`) where the fit's own stars are known, and is not asked for.
 LEVEL_PRIOR = 0.03
 #: ``sparse`` begins where this share of the excess misses of held-out regions lies nearer.
 UNFLAGGED = 0.1
@@ -171,69 +165,124 @@ def _learn_block(
             fifth = Region("random fifth", "random", pairs.star % 5 == 0)
             own = refits(len(pairs)).without(fifth, key, FIFTH_STARS)
             bar.update()
-    stars_of = [list(stars) for stars in zip(*found, strict=True)]
-    own_of = [None] * len(stars_of) if own is None else own
-    return [learn_output(s, parts, o) for s, o in zip(stars_of, own_of, strict=True)]
+    return learn_outputs([list(stars) for stars in zip(*found, strict=True)], parts, own)
 
 
-def _joined(parts: list[HeldOut]) -> HeldOut:
-    return HeldOut(*(np.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True)))
+class Evidence(NamedTuple):
+    """Held-out stars of one output.
+
+    Attributes
+    ----------
+    found : HeldOut
+        Of all regions and random parts, under refits.
+    part : (n,) array
+        Of which of these each is.
+    own : HeldOut or None
+        The fit's own, each left out.
+    """
+
+    found: HeldOut
+    part: NDArray[np.int64]
+    own: HeldOut | None
+
+    @classmethod
+    def of(cls, found: list[HeldOut], own: HeldOut | None) -> Evidence:
+        """Put together what was found of each region."""
+        joined = (np.concatenate(arrays, axis=-1) for arrays in zip(*found, strict=True))
+        part = np.repeat(np.arange(len(found)), [len(stars.delta) for stars in found])
+        return cls(HeldOut(*joined), part, own)
+
+    def judges(self, found: Chosen, own: Chosen) -> list[Judges]:
+        """Return the stars that teach: those that are chosen, the fit's own last."""
+        if self.own is None:
+            return [Judges(self.found, found(_row(self.found)), LEVEL_PRIOR)]
+        return [
+            Judges(self.found, found(_row(self.found)), PRIOR),
+            Judges(self.own, own(_row(self.own)), LEVEL_PRIOR),
+        ]
 
 
-def learn_output(
-    found: list[HeldOut], parts: list[Region], own: HeldOut | None = None
-) -> tuple[Floats, Judged]:
-    """Return one output's parameters, and stars judged by what was learned without them.
+def _row(stars: HeldOut) -> NDArray[np.int64]:
+    return np.asarray(stars.row).astype(int)
+
+
+def _every(rows: NDArray[np.int64]) -> Floats:
+    return np.ones(len(rows))
+
+
+def _learned(
+    outputs: list[Evidence],
+    found: Chosen = _every,
+    own: Chosen = _every,
+    start: Floats | None = None,
+) -> Floats:
+    """Return the outputs' parameters (K, J, 3), the fit's last, by stars that are chosen."""
+    return learn(*(evidence.judges(found, own) for evidence in outputs), start=start)
+
+
+def learn_outputs(
+    found: list[list[HeldOut]], parts: list[Region], own: list[HeldOut] | None = None
+) -> list[tuple[Floats, Judged]]:
+    """Return parameters of a network's outputs, and stars judged by what was learned without them.
 
     Those of each region, and the fit's ``own`` in place of the random parts. The refits have a
     level and a slope of theirs then, which tell nothing of the fit's.
     """
-    everything = _joined(found)
-    of_star = np.repeat(np.arange(len(parts)), [len(stars.delta) for stars in found])
-    random = np.array([part.kind == "random" for part in parts])[of_star]
-    before = compare(np.zeros(N_PARAMETERS), everything)
-    after = [np.empty(len(of_star)) for _ in before]
-    for number, part in enumerate(parts):
-        here = of_star == number
-        if own is not None and part.kind == "random":
-            continue
-        # Regions overlap: what another says of the same stars must not judge them.
-        others = [_elsewhere(part, stars) for stars in (everything, own) if stars is not None]
-        judgement = compare(_learned(everything, own, *others)[0], everything, here)
-        for values, new in zip(after, judgement, strict=True):
-            values[here] = new
-    score = np.asarray(everything.score)
-    judged = Judged(score, random, *_named(before, after))
+    own_of = [None] * len(found) if own is None else own
+    outputs = [Evidence.of(stars, o) for stars, o in zip(found, own_of, strict=True)]
+    learned = _learned(outputs)
+    judged = _by_parts(outputs, parts, learned)
     if own is not None:
-        judged = _put_together(judged.take(~random), _by_halves(everything, own))
-    return _learned(everything, own)[-1], judged
+        judged = [
+            _put_together(regions_.take(~regions_.random), random)
+            for regions_, random in zip(judged, _by_halves(outputs, own, learned), strict=True)
+        ]
+    return list(zip(learned[:, -1], judged, strict=True))
 
 
-def _learned(
-    found: HeldOut,
-    own: HeldOut | None,
-    weight: NDArray | None = None,
-    own_weight: NDArray | None = None,
-) -> Floats:
-    """Return the parameters by refits' stars and by the fit's own, if these are known."""
-    if own is None:
-        return learn(Judges(found, weight, LEVEL_PRIOR))
-    return learn(Judges(found, weight, PRIOR), Judges(own, own_weight, LEVEL_PRIOR))
+def _by_parts(outputs: list[Evidence], parts: list[Region], start: Floats) -> list[Judged]:
+    """Return the stars of regions and random parts, each judged by what the others taught."""
+    before = [compare(np.zeros(N_PARAMETERS), evidence.found) for evidence in outputs]
+    after = [[np.empty(len(evidence.part)) for _ in range(2)] for evidence in outputs]
+    for number, part in enumerate(parts):
+        if part.kind == "random" and outputs[0].own is not None:
+            continue  # these are not asked
+        # Regions overlap: what another says of the same stars must not judge them.
+        elsewhere = partial(_elsewhere, part)
+        learned = _learned(outputs, elsewhere, elsewhere, start)[:, 0]
+        for values, evidence, judgement in zip(learned, outputs, after, strict=True):
+            here = evidence.part == number
+            for into, new in zip(judgement, compare(values, evidence.found, here), strict=True):
+                into[here] = new
+    random = np.array([part.kind == "random" for part in parts])
+    return [
+        Judged(np.asarray(evidence.found.score), random[evidence.part], *_named(*judgements))
+        for evidence, *judgements in zip(outputs, before, after, strict=True)
+    ]
 
 
-def _elsewhere(part: Region, stars: HeldOut) -> Floats:
-    return np.where(part.rows[np.asarray(stars.row).astype(int)], 0.0, 1.0)
+def _elsewhere(part: Region, rows: NDArray[np.int64]) -> Floats:
+    return np.where(part.rows[rows], 0.0, 1.0)
 
 
-def _by_halves(found: HeldOut, own: HeldOut) -> Judged:
+def _by_halves(outputs: list[Evidence], own: list[HeldOut], start: Floats) -> list[Judged]:
     """Return the fit's own stars, each half judged by what was learned with the other."""
-    half = np.arange(len(own.delta)) % 2 == 0
-    before = compare(np.zeros(N_PARAMETERS), own)
-    one, other = (
-        compare(_learned(found, own, None, rows.astype(float))[-1], own) for rows in (half, ~half)
-    )
-    after = [np.where(half, b, a) for a, b in zip(one, other, strict=True)]
-    return Judged(np.asarray(own.score), np.ones(len(half), dtype=bool), *_named(before, after))
+    learned = [
+        _learned(outputs, own=partial(_of_half, half=half), start=start)[:, -1] for half in range(2)
+    ]
+    judged = []
+    for one, other, stars in zip(*learned, own, strict=True):
+        odd = _of_half(_row(stars), half=1) > 0
+        before = compare(np.zeros(N_PARAMETERS), stars)
+        by_even, by_odd = (compare(values, stars) for values in (one, other))
+        after = [np.where(odd, a, b) for a, b in zip(by_even, by_odd, strict=True)]
+        random = np.ones(len(odd), dtype=bool)
+        judged.append(Judged(np.asarray(stars.score), random, *_named(before, after)))
+    return judged
+
+
+def _of_half(rows: NDArray[np.int64], *, half: int) -> Floats:
+    return (rows % 2 == half).astype(float)
 
 
 def _named(before: Any, after: Any) -> list[dict[str, Floats]]:

@@ -13,10 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize
-
-from . import student
-from .programs import compiled, round_up
 
 Floats = NDArray[np.float64]
 
@@ -34,53 +30,13 @@ UNTRUSTED = 2.0
 N_PARAMETERS = 3
 #: The score up to which all was tested where nothing was asked; model files hold finite numbers.
 EVERYWHERE = float(np.finfo(np.float64).max)
-#: Prior standard deviation of level and slope: with few stars the map stays the identity.
-PRIOR = 0.1
-#: Rate of the exponential prior of growth.
-RATE = 1.0
+#: Support from which the slope grows no more: most random stars lie nearer.
+FLAT = 4.0
 #: What is said of a model whose fit left the calibration out.
 UNCALIBRATED = (
     "not calibrated where stars are few: errors there are not to be believed, and the classes "
     "begin at default scores, so that other stars are sparse or outside than after a calibration"
 )
-
-
-class HeldOut(NamedTuple):
-    """Held-out stars of one output under refits that did not see them.
-
-    Attributes
-    ----------
-    location, scale, noise : (S, n) array
-        One law for each draw; ``noise`` is B's quoted error times its factor.
-    dof, odds, width : (S, n) array
-        Of its `Tails`.
-    delta : (n,) array
-        What B measured.
-        All in units of the scaled corrections.
-    score : (n,) array
-        Support scores with respect to all other stars.
-    row : (n,) array
-        Where the stars stand among the training stars.
-    """
-
-    location: Any
-    scale: Any
-    noise: Any
-    dof: Any
-    odds: Any
-    width: Any
-    delta: Any
-    score: Any
-    row: Any
-
-    @property
-    def tails(self) -> student.Tails:
-        """How the scatter falls off."""
-        return student.Tails(self.dof, self.odds, self.width)
-
-    def take(self, rows: NDArray) -> HeldOut:
-        """Return some of the stars."""
-        return HeldOut(*(part[..., rows] for part in self))
 
 
 class Change(NamedTuple):
@@ -109,7 +65,7 @@ class Calibration:
     :math:`s_0` is `ONSET`, the predictive of output :math:`k` is stretched about its mean by
 
     .. math:: c_k(s) = e^{a_k + b_k \ell(s)},
-       \qquad \ell(s) = \log_2 s \text{ clipped to } [-1, 1],
+       \qquad \ell(s) = \log_2 s \text{ clipped to } [0, 2],
 
     and one draw in four (`DOUBTING`) beside that by :math:`\sqrt{1 + g_k r^2}`. The first
     factor recalibrates among the training stars (a negative exponent is
@@ -150,7 +106,7 @@ class Calibration:
     def at(self, score: Floats) -> Change:
         """Return the change (N, K) at support scores (N,)."""
         values, score = self._learned(), np.asarray(score)[:, None]
-        stretch, doubt = _stretch_and_doubt(values[:, None, :], score, np)
+        stretch, doubt = stretch_and_doubt(values[:, None, :], score, np)
         stretch = stretch * np.sqrt(1.0 + _beyond(score, self.tested))
         share = 1.0 / (1.0 + _beyond(score, UNTRUSTED * self.tested))
         return Change(np.broadcast_to(share, stretch.shape), stretch, doubt)
@@ -201,85 +157,6 @@ def describe(report: dict[str, Any], thresholds: Floats) -> str:
             shares = "".join(f"{100 * found[which][level]:7.1f}%" for level in levels)
             lines.append(f"{title}{which:>9s}{found[which]['nll']:8.3f}{shares}")
     return "\n".join(lines)
-
-
-class Judges(NamedTuple):
-    """Held-out stars of one output from which its parameters are learned.
-
-    Attributes
-    ----------
-    stars : HeldOut
-    weight : (n,) array, optional
-        Of each star; one by default. Stars are left out by a weight of zero, so
-        that one program serves all subsets.
-    prior : float
-        Standard deviation of their level and slope.
-    """
-
-    stars: HeldOut
-    weight: Any = None
-    prior: float = PRIOR
-
-
-def learn(*judges: Judges) -> Floats:
-    """Return one output's parameters (J, 3) by each of several sets of stars.
-
-    They have a level and a slope each and the growth in common: the maximum of the weighted log
-    density of all stars plus the log prior.
-    """
-    # In single precision the sum over thousands of stars is too rough for a line search,
-    # and the first step of one is as long as the gradient: hence the mean.
-    every = tuple(_in_double(one) for one in judges)
-    count = max(1.0, sum(float(one.weight.sum()) for one in every))
-
-    def objective(parameters: Floats) -> tuple[float, Floats]:
-        with jax.enable_x64(True):
-            value, gradient = _objective(parameters, every)
-            return float(value) / count, np.asarray(gradient) / count
-
-    local = 2 * len(judges)  # the growth comes last
-    limits = optimize.Bounds(np.append(np.full(local, -1.0), 0.0), np.append(np.ones(local), 100.0))
-    options: Any = {"ftol": 1e-9, "gtol": 1e-6}
-    *found, growth = optimize.minimize(
-        objective,
-        np.append(np.zeros(local), 0.1),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=limits,
-        options=options,
-    ).x
-    return np.column_stack([np.reshape(found, (-1, 2)), np.full(len(judges), growth)])
-
-
-def _in_double(judges: Judges) -> Judges:
-    stars = HeldOut(*(np.asarray(part, dtype=np.float64) for part in _filled_up(judges.stars)))
-    count = len(judges.stars.delta)
-    weight = np.ones(count) if judges.weight is None else judges.weight
-    return Judges(stars, np.append(weight, np.zeros(len(stars.delta) - count)), judges.prior)
-
-
-def compare(
-    parameters: Floats, stars: HeldOut, rows: NDArray | None = None
-) -> tuple[Floats, Floats]:
-    """Return log density and PIT (n,) of held-out stars under one output's parameters.
-
-    With ``rows`` of those stars only.
-    """
-    rows = np.arange(len(stars.delta)) if rows is None else np.flatnonzero(rows)
-    density, t = (
-        np.asarray(part)[..., rows] for part in _compare(jnp.asarray(parameters), _filled_up(stars))
-    )
-    pit = student.cumulative(t, stars.take(rows).tails).mean(axis=0)
-    return density.astype(np.float64), pit
-
-
-def _filled_up(stars: HeldOut) -> HeldOut:
-    """Return so many stars that others are as many, the last one again and again.
-
-    What is compiled for them serves others then.
-    """
-    count = len(stars.delta)
-    return stars.take(np.minimum(np.arange(round_up(count)), count - 1))
 
 
 def doubting(count: int) -> NDArray[np.bool_]:
@@ -339,41 +216,12 @@ def _beyond(score: Floats, tested: float) -> Floats:
     return np.maximum(score / tested - 1.0, 0.0) ** 2
 
 
-def _stretch_and_doubt(parameters: Any, score: Any, xp: Any) -> tuple[Any, Any]:
+def stretch_and_doubt(parameters: Any, score: Any, xp: Any) -> tuple[Any, Any]:
+    """Return the factors on all draws, and on those that doubt, by parameters (3, ...)."""
     level, slope, growth = parameters
-    position = xp.clip(xp.log2(xp.maximum(score, 1e-6)), -1.0, 1.0)
+    position = xp.log2(xp.clip(score, ONSET, FLAT))
     away = xp.maximum(score - ONSET, 0.0) ** 2
     local = level + slope * position
     # Errors found too wide among the stars are not narrowed away from them.
     local = xp.where(local < 0.0, local / (1.0 + away), local)
     return xp.exp(local), xp.sqrt(1.0 + growth * away)
-
-
-def _standardised(parameters: jax.Array, stars: HeldOut) -> tuple[jax.Array, jax.Array]:
-    """Return each draw's residual over its scale, and the scale."""
-    change = _stretch_and_doubt(parameters, stars.score, jnp)
-    location, factor = stretched(stars.location, *change)
-    total = jnp.sqrt((factor * stars.scale) ** 2 + stars.noise**2)
-    return (stars.delta - location) / total, total
-
-
-def _log_density(parameters: jax.Array, stars: HeldOut) -> jax.Array:
-    t, total = _standardised(parameters, stars)
-    density = student.log_kernel(t**2, 1, stars.tails, 1) - jnp.log(total)
-    return jax.scipy.special.logsumexp(density, axis=0) - jnp.log(len(density))
-
-
-@compiled
-@jax.value_and_grad
-def _objective(parameters: jax.Array, judges: tuple[Judges, ...]) -> jax.Array:
-    growth = parameters[-1]
-    total = RATE * growth
-    for local, one in zip(parameters[:-1].reshape(-1, 2), judges, strict=True):
-        density = _log_density(jnp.append(local, growth), one.stars)
-        total += 0.5 * jnp.sum((local / one.prior) ** 2) - (one.weight * density).sum()
-    return total
-
-
-@compiled
-def _compare(parameters: jax.Array, stars: HeldOut) -> tuple[jax.Array, jax.Array]:
-    return _log_density(parameters, stars), _standardised(parameters, stars)[0]

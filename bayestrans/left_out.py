@@ -6,7 +6,7 @@ import numpy as np
 from arviz_stats.base import array_stats
 from numpy.typing import NDArray
 
-from .calibration import HeldOut
+from .held_out import HeldOut
 from .measured import scaled, star_densities
 from .pairs import Pairs
 from .posterior import BlockDraws, Posterior

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from .calibration import HeldOut
 from .gaps import Gaps
+from .held_out import HeldOut
 from .model import Data, Noise, Shape
 from .neighbours import Neighbours
 from .network import Network

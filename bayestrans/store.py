@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .files import whole
 
 FORMAT = "bayestrans model"
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 
 #: Attributes of the file rather than of the model.
 STAMPS = ("format", "format_version", "digest")

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import optimize
 
-from bayestrans import calibration
+from bayestrans import calibration, held_out
 from bayestrans.calibrate import LEVEL_PRIOR, Judged
-from bayestrans.calibration import ONSET, HeldOut, compare
+from bayestrans.calibration import ONSET
+from bayestrans.held_out import HeldOut, compare
 from bayestrans.regions import Region
 
 #: Level, slope, growth and fade: where the search begins, and its bounds.
@@ -38,7 +39,7 @@ def moved(
     mechanism: Mechanism, parameters: jax.Array, stars: HeldOut, linear: jax.Array
 ) -> HeldOut:
     """Return the same stars under a predictive that is changed."""
-    stretch, doubt = calibration._stretch_and_doubt(parameters[:3], stars.score, jnp)
+    stretch, doubt = calibration.stretch_and_doubt(parameters[:3], stars.score, jnp)
     if mechanism.among == 1:
         stretch, doubt = stretch * doubt, jnp.ones_like(doubt)
     location, factor = calibration.stretched(stars.location, stretch, doubt)
@@ -56,7 +57,7 @@ def _objective(
     linear: jax.Array,
     weight: jax.Array,
 ) -> jax.Array:
-    density = calibration._log_density(jnp.zeros(3), moved(mechanism, parameters, stars, linear))
+    density = held_out._log_density(jnp.zeros(3), moved(mechanism, parameters, stars, linear))
     penalty = 0.5 * jnp.sum((parameters[:2] / LEVEL_PRIOR) ** 2) + parameters[2:].sum()
     return penalty - (weight * density).sum()
 

@@ -25,8 +25,9 @@ from sklearn.gaussian_process import GaussianProcessRegressor, kernels
 import bayestrans as bt
 from bayestrans.baseline import Baseline
 from bayestrans.calibrate import Judged
-from bayestrans.calibration import DOUBTING, HeldOut
+from bayestrans.calibration import DOUBTING
 from bayestrans.gaps import Gaps
+from bayestrans.held_out import HeldOut
 from bayestrans.neighbours import Neighbours
 from bayestrans.refits import Refits
 from bayestrans.regions import Region, regions

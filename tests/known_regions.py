@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bayestrans.calibration import (
-    ONSET,
-    HeldOut,
-)
+from bayestrans.calibration import ONSET
+from bayestrans.held_out import HeldOut
 
 NAMES = ("teff", "logg")
 

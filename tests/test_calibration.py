@@ -14,24 +14,19 @@ from bayestrans.calibrate import (
     _excess_begins,
     _report,
     _thresholds,
-    learn_output,
+    learn_outputs,
 )
 from bayestrans.calibration import (
     DOUBTING,
     ONSET,
-    PRIOR,
-    RATE,
     Calibration,
     Change,
-    HeldOut,
-    Judges,
     applied,
-    compare,
     doubting,
     in_fours,
-    learn,
     stretched,
 )
+from bayestrans.held_out import COMMON_PRIOR, PRIOR, RATE, HeldOut, Judges, compare, learn
 from bayestrans.regions import Region, regions
 
 
@@ -73,7 +68,7 @@ def test_a_region_that_would_leave_an_input_constant_is_not_used():
 
 
 def test_what_is_right_is_left_alone():
-    level, slope, growth = learn(Judges(held_out(count=20_000)))[0]
+    level, slope, growth = learn([Judges(held_out(count=20_000))])[0, 0]
     assert abs(level) < 0.03
     assert abs(slope) < 0.03
     assert growth < 0.01
@@ -82,9 +77,9 @@ def test_what_is_right_is_left_alone():
 @pytest.mark.parametrize("wrong", [0.7, 1.4])
 def test_errors_that_are_wrong_among_the_stars_are_rescaled(wrong):
     stars = held_out(count=20_000, wrong=wrong)
-    level, slope, *_ = learn(Judges(stars, (stars.score < 1.2).astype(float)))[0]
+    level, slope, *_ = learn([Judges(stars, (stars.score < 1.2).astype(float))])[0, 0]
     assert level == pytest.approx(math.log(wrong), abs=0.05)
-    assert abs(slope) < 0.06
+    assert abs(slope) < 0.1  # of stars that hardly tell it
 
 
 def test_errors_that_are_too_wide_are_not_narrowed_away_from_the_stars():
@@ -94,7 +89,7 @@ def test_errors_that_are_too_wide_are_not_narrowed_away_from_the_stars():
 
 
 def test_errors_that_are_too_narrow_are_widened_everywhere():
-    level, slope, growth = learn(Judges(held_out(wrong=1.4)))[0]
+    level, slope, growth = learn([Judges(held_out(wrong=1.4))])[0, 0]
     assert level == pytest.approx(math.log(1.4), abs=0.04)
     assert abs(slope) < 0.05
     assert growth < 0.03
@@ -102,21 +97,39 @@ def test_errors_that_are_too_narrow_are_widened_everywhere():
 
 def test_scatter_that_grows_away_from_the_stars_is_found():
     """That of a fourth of them is taken for what it is."""
-    _, _, growth = learn(Judges(held_out(growing=0.6, everywhere=False, count=10_000)))[0]
+    _, _, growth = learn([Judges(held_out(growing=0.6, everywhere=False, count=10_000))])[0, 0]
     assert growth == pytest.approx(0.6, rel=0.25)
 
 
 def test_few_stars_change_little():
-    level, slope, growth = learn(Judges(held_out(count=12, wrong=2.0)))[0]
+    level, slope, growth = learn([Judges(held_out(count=12, wrong=2.0))])[0, 0]
     assert abs(level) < 0.2
     assert abs(slope) < 0.2
-    many = learn(Judges(held_out(wrong=2.0)))[0]
+    many = learn([Judges(held_out(wrong=2.0))])[0, 0]
     assert abs(level) < 0.5 * many[0]
     assert growth < 2.0
 
 
+def test_outputs_that_grow_wide_together_are_believed_sooner():
+    """A slope that one output tells too faintly is that of all of them."""
+    said = [held_out(count=150, seed=seed) for seed in range(4)]
+    outputs = []
+    for stars in said:
+        mean = stars.location.mean(axis=0)
+        wider = stars.score ** (0.3 / math.log(2.0))  # a slope of 0.3
+        delta = (mean + wider * (stars.delta - mean)).astype(np.float32)
+        outputs.append([Judges(stars._replace(delta=delta), (stars.score < 4.0) * 1.0, 0.03)])
+    together = learn(*outputs)[:, 0, 1]
+    alone = np.array([learn(judges)[0, 0, 1] for judges in outputs])
+    assert np.ptp(together) < np.ptp(alone)
+    assert abs(together.mean() - 0.3) < abs(alone.mean() - 0.3)
+    # Nor does one that is amiss speak for the others against what they say.
+    right = [[Judges(held_out(seed=seed), prior=0.03)] for seed in range(3)]
+    assert (np.abs(learn(*right, outputs[0])[:3, 0, 1]) < 0.04).all()
+
+
 def test_learning_raises_the_density_and_mends_the_coverage_of_other_stars():
-    found = learn(Judges(held_out(growing=0.5)))[0]
+    found = learn([Judges(held_out(growing=0.5))])[0, 0]
     before, after = (
         compare(parameters, held_out(growing=0.5, seed=2)) for parameters in (np.zeros(3), found)
     )
@@ -169,10 +182,12 @@ def test_beyond_what_was_tested_errors_grow_and_far_beyond_the_line_takes_over()
 def test_what_is_learned_is_a_maximum():
     """Not where the search began: no change of one parameter is better."""
     stars = held_out(count=10_000, growing=0.05)
-    (found,) = learn(Judges(stars))
+    ((found,),) = learn([Judges(stars)])
 
     def penalised(parameters):
-        prior = 0.5 * np.sum((parameters[:2] / PRIOR) ** 2) + RATE * parameters[2]
+        # Of one output alone the common slope is where it serves its own best.
+        prior = 0.5 * (parameters[0] / PRIOR) ** 2 + RATE * parameters[2]
+        prior += 0.5 * parameters[1] ** 2 / (PRIOR**2 + COMMON_PRIOR**2)
         return compare(parameters, stars)[0].sum() - prior
 
     best = penalised(found)
@@ -181,6 +196,17 @@ def test_what_is_learned_is_a_maximum():
             other = found.copy()
             other[number] = max(other[number] + step, 0.0 if number >= 2 else -1.0)
             assert penalised(other) < best + 0.01
+
+
+@pytest.mark.parametrize("growing", [0.3, 3.0])
+def test_where_the_search_begins_does_not_matter(growing):
+    """It begins near the best of several growths, or where it is told to."""
+    judges = [Judges(held_out(growing=growing, everywhere=False, count=10_000))]
+    found = learn(judges)
+    for start in (0.3 * growing, 3.0 * growing):
+        again = learn(judges, start=np.array([[[0.05, -0.05, start]]]))
+        np.testing.assert_allclose(again, found, rtol=0.03, atol=2e-3)
+    assert found[0, 0, 2] == pytest.approx(growing, rel=0.5)
 
 
 def test_a_missing_score_gives_no_answer():
@@ -305,19 +331,27 @@ def in_parts(stars: HeldOut) -> tuple[list[HeldOut], list[Region]]:
     return found, parts
 
 
+def learned_of(
+    found: list[HeldOut], parts: list[Region], own: HeldOut | None = None
+) -> tuple[np.ndarray, Judged]:
+    """Return what is learned of a network with one output."""
+    (learned,) = learn_outputs([found], parts, None if own is None else [own])
+    return learned
+
+
 def test_the_level_is_that_of_the_fits_own_stars():
     """And is doubted: a few stars hardly move it, however wrong they find it."""
     narrow = held_out(wrong=1.5, count=40_000)
     own = narrow.take(np.flatnonzero(narrow.score < 1.2))
     found, parts = in_parts(held_out(wrong=0.7, growing=0.5))
     parts = [part._replace(rows=np.zeros(40_000, dtype=bool)) for part in parts]
-    parameters, now = learn_output(found, parts, own)
+    parameters, now = learned_of(found, parts, own)
     assert parameters[0] == pytest.approx(math.log(1.5), abs=0.08)
     assert now.random.sum() == len(own.delta)
     assert len(now.score) == len(own.delta) + len(found[0].delta)
     inside = np.abs(now.pit["after"][now.random] - 0.5) < 0.45
     assert inside.mean() == pytest.approx(0.9, abs=0.04)
-    few, _ = learn_output(found, parts, own.take(np.arange(100)))
+    few, _ = learned_of(found, parts, own.take(np.arange(100)))
     assert 0 < few[0] < 0.5 * math.log(1.5)
 
 
@@ -325,11 +359,11 @@ def test_each_half_of_the_fits_own_stars_is_judged_by_the_other():
     found, parts = in_parts(held_out())
     own = held_out(count=8000, seed=3)
     own = own.take(np.flatnonzero(own.score < 1.2))
-    odd = np.arange(len(own.delta)) % 2 == 1
+    odd = own.row % 2 == 1
     mean = own.location.mean(axis=0)
     own = own._replace(delta=np.where(odd, mean + 2 * (own.delta - mean), own.delta))
     parts = [part._replace(rows=np.zeros(8000, dtype=bool)) for part in parts]
-    _, judged_ = learn_output(found, parts, own)
+    _, judged_ = learned_of(found, parts, own)
     inside = np.abs(judged_.pit["after"][judged_.random] - 0.5) < 0.45
     assert inside[~odd].mean() > 0.95  # widened, as the odd ones ask for
     assert inside[odd].mean() < 0.7  # and these are not
@@ -340,10 +374,10 @@ def test_the_growth_is_that_of_the_regions_and_of_the_fits_own_stars():
     parts = [part._replace(rows=np.zeros(10_000, dtype=bool)) for part in parts]
     own = held_out(count=10_000, seed=4)  # which does not grow
     near = own.take(np.flatnonzero(own.score < ONSET))
-    alone, between = (learn_output(found, parts, stars)[0][2] for stars in (near, own))
+    alone, between = (learned_of(found, parts, stars)[0][2] for stars in (near, own))
     every = HeldOut(*(np.concatenate(arrays, axis=-1) for arrays in zip(*found, strict=True)))
-    regions_alone = learn(Judges(every))[0][2]
-    assert alone == pytest.approx(regions_alone, rel=0.02)
+    regions_alone = learn([Judges(every)])[0, 0, 2]
+    assert alone == pytest.approx(regions_alone, rel=0.05)
     assert between < 0.75 * alone
 
 
@@ -352,7 +386,7 @@ def test_what_the_fits_own_stars_say_of_a_region_does_not_judge_it():
     own = held_out(seed=3)
     in_rim = parts[0].rows & (own.score > 2.0)
     missed = own._replace(delta=np.where(in_rim, 30.0, own.delta).astype(np.float32))
-    (learned, judged_), (misled, same) = (learn_output(found, parts, o) for o in (own, missed))
+    (learned, judged_), (misled, same) = (learned_of(found, parts, o) for o in (own, missed))
     assert misled[2] > 2.0 * learned[2]
     regions_ = ~judged_.random
     for one, other in ((judged_.density, same.density), (judged_.pit, same.pit)):
@@ -428,9 +462,9 @@ def test_each_region_is_judged_by_what_was_learned_without_its_stars():
     def learned(numbers, without=()) -> np.ndarray:
         chosen = [found[n].take(~np.isin(places[n], without)) for n in numbers]
         arrays = (np.concatenate(arrays, axis=-1) for arrays in zip(*chosen, strict=True))
-        return learn(Judges(HeldOut(*arrays), prior=LEVEL_PRIOR))[0]
+        return learn([Judges(HeldOut(*arrays), prior=LEVEL_PRIOR)])[0, 0]
 
-    parameters, judged_ = learn_output(found, parts)
+    parameters, judged_ = learned_of(found, parts)
     np.testing.assert_array_equal(parameters, learned(range(4)))
     assert judged_.random.tolist() == [False] * 800 + [True] * 800
     others = {0: (1, 2, 3), 1: (0, 2, 3), 2: (0, 1, 3), 3: (0, 1, 2)}

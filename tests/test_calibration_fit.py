@@ -14,13 +14,9 @@ from scipy.spatial import cKDTree
 import bayestrans as bt
 from bayestrans import calibrate, cli
 from bayestrans.answers import Answers
-from bayestrans.calibration import (
-    ONSET,
-    Calibration,
-    HeldOut,
-    doubting,
-)
+from bayestrans.calibration import ONSET, Calibration, doubting
 from bayestrans.gaps import Gaps
+from bayestrans.held_out import HeldOut
 from bayestrans.neighbours import Neighbours
 from bayestrans.refits import Refits, about
 from bayestrans.regions import Region

@@ -17,10 +17,10 @@ PACKAGE = Path(__file__).resolve().parents[1] / "bayestrans"
 LEVELS = (
     "arguments toml ctrl_c sentinels spec pairs scale network student populations simulate galaxy "
     "version programs progress correlations files sky places maps",
-    "chains bundles regions calibration layout units arrow delimited fits_tables text_tables "
-    "formats tables columns identifiers plausible catalogue surveys model density neighbours "
-    "baseline target predictive moments tarp gaps survey_files presets recognise clean repeats "
-    "step_size joins match fetch parts scores thin summary shapley attribution combine",
+    "chains bundles regions calibration held_out layout units arrow delimited fits_tables "
+    "text_tables formats tables columns identifiers plausible catalogue surveys model density "
+    "neighbours baseline target predictive moments tarp gaps survey_files presets recognise clean "
+    "repeats step_size joins match fetch parts scores thin summary shapley attribution combine",
     "posterior answers load store sample mclmc refits calibrate written hats sensitivity budget "
     "measured left_out convergence checks trees plan merge merge_draws merged keep "
     "agreement ways",
