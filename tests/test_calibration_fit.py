@@ -12,12 +12,13 @@ from known_regions import NAMES, cloud, held_out
 from scipy.spatial import cKDTree
 
 import bayestrans as bt
-from bayestrans import calibrate, cli
+from bayestrans import calibrate, cli, sample
 from bayestrans.answers import Answers
 from bayestrans.calibration import ONSET, Calibration, doubting
 from bayestrans.gaps import Gaps
 from bayestrans.held_out import HeldOut
 from bayestrans.neighbours import Neighbours
+from bayestrans.predictive import mixture
 from bayestrans.refits import Refits, about
 from bayestrans.regions import Region
 from bayestrans.scale import Scaler
@@ -277,6 +278,18 @@ def test_stars_with_gaps_are_judged_only_where_they_are_most(lacking, curved):
     (stars,) = refits.without(Region("some", "random", rows), jax.random.key(0))
     assert rows[np.asarray(stars.row).astype(int)].all()
     assert len(stars.delta) == (rows if lacking > 0.5 else rows & ~lacks).sum()
+
+
+def test_regions_of_any_size_are_predicted_by_one_program(curved):
+    method, block = bt.Ensemble(members=2, warm_steps=1), curved.spec.blocks[0]
+    gaps = Gaps.learn(Scaler.learn(curved), curved)
+    refits = Refits.of(curved, 300, gaps, block, bt.Network((2,)), bt.Noise(), method)
+    compiled = []
+    for size in (20, 90, 35, 250):
+        part = Region("some", "tail", np.arange(len(curved)) < size)
+        refits.without(part, jax.random.key(size))
+        compiled.append((mixture._cache_size(), sample._ascent.cache_info().misses))
+    assert len(set(compiled)) == 1
 
 
 class Seen:
