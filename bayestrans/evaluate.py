@@ -210,7 +210,8 @@ def _groups(score: Floats, classes: NDArray[np.int64]) -> list[tuple[str, NDArra
 def _bins(pairs: Pairs) -> Iterator[tuple[tuple[str, float, float], NDArray[np.bool_]]]:
     """Yield the name and the edges of each bin of an input, and its stars."""
     for name, values in zip(pairs.spec.input_names, pairs.x.T, strict=True):
-        edges = np.unique(np.nanquantile(values, np.linspace(0, 1, BINS + 1)))
+        known = values[np.isfinite(values)]  # no stars at all, where all lack this input
+        edges = np.unique(np.quantile(known, np.linspace(0, 1, BINS + 1))) if len(known) else known
         for low, high in pairwise(edges.tolist()):
             last = (values == high) & (high == edges[-1])
             yield (name, low, high), ((values >= low) & (values < high)) | last

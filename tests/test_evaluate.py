@@ -246,6 +246,9 @@ def test_bins_leave_out_stars_that_lack_the_input(model, test):
     x[::3, 0] = np.nan
     found = bt.evaluate(model, dataclasses.replace(test, x=x)).by_input
     assert sum(one.score.n for one in found[:5]) == np.isfinite(x[:, 0]).sum()
+    x[:, 0] = np.nan  # as where one survey's stars alone lack it
+    none = bt.evaluate(model, dataclasses.replace(test, x=x)).by_input
+    assert {one.input for one in none} == set(test.spec.input_names[1:])
 
 
 def test_joint_coverage_of_stars_with_one_output_is_that_of_the_output(model):
