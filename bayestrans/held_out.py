@@ -95,9 +95,8 @@ def learn(*outputs: Sequence[Judges], start: Floats | None = None) -> Floats:
     maximum of the weighted log density of all stars plus the log prior. The search begins at
     ``start``, what was learned of nearly the same stars.
     """
-    # In single precision the sum over thousands of stars is too rough for a line search,
-    # and the first step of one is as long as the gradient: hence the mean.
-    every = [tuple(_in_double(one) for one in judges) for judges in outputs]
+    # The first step of a line search is as long as the gradient: hence the mean.
+    every = [tuple(_weighted(one) for one in judges) for judges in outputs]
     count = max(1.0, sum(float(one.weight.sum()) for judges in every for one in judges))
 
     def objective(parameters: Floats) -> tuple[float, Floats]:
@@ -149,8 +148,8 @@ def _flat(parameters: Floats) -> Floats:
     return np.append(common, np.column_stack([local, parameters[:, -1, 2]]))
 
 
-def _in_double(judges: Judges) -> Judges:
-    stars = HeldOut(*(np.asarray(part, dtype=np.float64) for part in _filled_up(judges.stars)))
+def _weighted(judges: Judges) -> Judges:
+    stars = _filled_up(judges.stars)
     count = len(judges.stars.delta)
     weight = np.ones(count) if judges.weight is None else judges.weight
     return Judges(stars, np.append(weight, np.zeros(len(stars.delta) - count)), judges.prior)
@@ -205,7 +204,10 @@ def _objective(parameters: jax.Array, judges: tuple[Judges, ...]) -> jax.Array:
         zip(parameters[1:-1].reshape(-1, 2), judges, strict=True)
     ):
         about = local - jnp.array([0.0, common]) * (number == last)
-        density = _log_density(jnp.append(local, growth), one.stars)
+        # In single precision the sum over thousands of stars is too rough for a line search, and
+        # in double each star takes several times as long.
+        single = jnp.append(local, growth).astype(one.stars.location.dtype)
+        density = _log_density(single, one.stars).astype(total.dtype)
         total += 0.5 * jnp.sum((about / one.prior) ** 2) - (one.weight * density).sum()
     return total
 
