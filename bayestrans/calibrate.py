@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from .calibration import LEVELS, N_PARAMETERS, Calibration
-from .held_out import PRIOR, HeldOut, Judges, compare, learn
+from .held_out import COMMON_PRIOR, PRIOR, HeldOut, Judges, compare, learn
 from .left_out import left_out
 from .neighbours import CLASSES, Neighbours
 from .pairs import Pairs
@@ -30,9 +30,10 @@ Chosen = Callable[[NDArray[np.int64]], Floats]
 MOST_STARS = 1000
 #: Stars of the random fifth to judge by, where one is asked for.
 FIFTH_STARS = 3000
-#: Prior standard deviation of level and slope of what is said in the end: among its own stars the
-#: fit is right to a few per cent, while the short chains of a refit can be wide by more. Theirs
-#: has a wider one (`held_out.PRIOR`) where the fit's own stars are known, and is not asked for.
+#: Prior standard deviation of the level of what is said in the end, and of slopes about the
+#: common one: among its own stars the fit is right to a few per cent, while the short chains of a
+#: refit can be wide by more. Theirs has a wider one (`held_out.PRIOR`) where the fit's own stars
+#: are known, and is not asked for.
 LEVEL_PRIOR = 0.03
 #: ``sparse`` begins where this share of the excess misses of held-out regions lies nearer.
 UNFLAGGED = 0.1
@@ -165,7 +166,7 @@ def _learn_block(
             fifth = Region("random fifth", "random", pairs.star % 5 == 0)
             own = refits(len(pairs)).without(fifth, key, FIFTH_STARS)
             bar.update()
-    return learn_outputs([list(stars) for stars in zip(*found, strict=True)], parts, own)
+    return learn_outputs([list(s) for s in zip(*found, strict=True)], parts, pairs.star, own)
 
 
 class Evidence(NamedTuple):
@@ -217,15 +218,22 @@ def _learned(
     start: Floats | None = None,
 ) -> Floats:
     """Return the outputs' parameters (K, J, 3), the fit's last, by stars that are chosen."""
-    return learn(*(evidence.judges(found, own) for evidence in outputs), start=start)
+    # Short refits are wide by more than the fit, of which a slope of theirs tells nothing.
+    common_prior = 0.0 if outputs[0].own is None else COMMON_PRIOR
+    judges = (evidence.judges(found, own) for evidence in outputs)
+    return learn(*judges, start=start, common_prior=common_prior)
 
 
 def learn_outputs(
-    found: list[list[HeldOut]], parts: list[Region], own: list[HeldOut] | None = None
+    found: list[list[HeldOut]],
+    parts: list[Region],
+    star: NDArray[np.int64],
+    own: list[HeldOut] | None = None,
 ) -> list[tuple[Floats, Judged]]:
     """Return parameters of a network's outputs, and stars judged by what was learned without them.
 
-    Those of each region, and the fit's ``own`` in place of the random parts. The refits have a
+    ``star`` says which of the training stars' rows are of one. Judged are those of each region,
+    and the fit's ``own`` in place of the random parts. The refits have a
     level and a slope of theirs then, which tell nothing of the fit's.
     """
     own_of = [None] * len(found) if own is None else own
@@ -235,7 +243,9 @@ def learn_outputs(
     if own is not None:
         judged = [
             _put_together(regions_.take(~regions_.random), random)
-            for regions_, random in zip(judged, _by_halves(outputs, own, learned), strict=True)
+            for regions_, random in zip(
+                judged, _by_halves(outputs, own, star, learned), strict=True
+            )
         ]
     return list(zip(learned[:, -1], judged, strict=True))
 
@@ -248,7 +258,7 @@ def _by_parts(outputs: list[Evidence], parts: list[Region], start: Floats) -> li
         if part.kind == "random" and outputs[0].own is not None:
             continue  # these are not asked
         # Regions overlap: what another says of the same stars must not judge them.
-        elsewhere = partial(_elsewhere, part)
+        elsewhere = partial(_among, ~part.rows)
         learned = _learned(outputs, elsewhere, elsewhere, start)[:, 0]
         for values, evidence, judgement in zip(learned, outputs, after, strict=True):
             here = evidence.part == number
@@ -261,18 +271,15 @@ def _by_parts(outputs: list[Evidence], parts: list[Region], start: Floats) -> li
     ]
 
 
-def _elsewhere(part: Region, rows: NDArray[np.int64]) -> Floats:
-    return np.where(part.rows[rows], 0.0, 1.0)
-
-
-def _by_halves(outputs: list[Evidence], own: list[HeldOut], start: Floats) -> list[Judged]:
+def _by_halves(
+    outputs: list[Evidence], own: list[HeldOut], star: NDArray[np.int64], start: Floats
+) -> list[Judged]:
     """Return the fit's own stars, each half judged by what was learned with the other."""
-    learned = [
-        _learned(outputs, own=partial(_of_half, half=half), start=start)[:, -1] for half in range(2)
-    ]
+    halves = [partial(_among, star % 2 == half) for half in range(2)]
+    learned = [_learned(outputs, half, half, start)[:, -1] for half in halves]
     judged = []
     for one, other, stars in zip(*learned, own, strict=True):
-        odd = _of_half(_row(stars), half=1) > 0
+        odd = star[_row(stars)] % 2 == 1
         before = compare(np.zeros(N_PARAMETERS), stars)
         by_even, by_odd = (compare(values, stars) for values in (one, other))
         after = [np.where(odd, a, b) for a, b in zip(by_even, by_odd, strict=True)]
@@ -281,8 +288,8 @@ def _by_halves(outputs: list[Evidence], own: list[HeldOut], start: Floats) -> li
     return judged
 
 
-def _of_half(rows: NDArray[np.int64], *, half: int) -> Floats:
-    return (rows % 2 == half).astype(float)
+def _among(chosen: NDArray[np.bool_], rows: NDArray[np.int64]) -> Floats:
+    return chosen[rows].astype(float)
 
 
 def _named(before: Any, after: Any) -> list[dict[str, Floats]]:

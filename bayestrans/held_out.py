@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 #: Prior standard deviation of level and slope: with few stars the map stays the identity.
 PRIOR = 0.1
 #: That of the slope which the outputs of a network have in common, each its own about it: where
-#: stars become rare, all of them do, and one output tells it too faintly.
+#: stars become rare, they do so for all outputs, and one tells it too faintly.
 COMMON_PRIOR = 0.1
 #: Rate of the exponential prior of growth.
 RATE = 1.0
@@ -87,13 +87,16 @@ class Judges(NamedTuple):
     prior: float = PRIOR
 
 
-def learn(*outputs: Sequence[Judges], start: Floats | None = None) -> Floats:
+def learn(
+    *outputs: Sequence[Judges], start: Floats | None = None, common_prior: float = COMMON_PRIOR
+) -> Floats:
     """Return the parameters (K, J, 3) of a network's outputs, each by several sets of stars.
 
     Each set of an output has a level and a slope; the growth is common to its sets. The slopes
-    of the last sets lie about one that is common to all outputs. What is returned is the
-    maximum of the weighted log density of all stars plus the log prior. The search begins at
-    ``start``, what was learned of nearly the same stars.
+    of the last sets lie about one that is common to all outputs, whose prior standard deviation
+    is ``common_prior`` (zero: there is none). What is returned is the
+    maximum of the weighted log density of all stars plus the log prior. ``start``, what was
+    learned of nearly the same stars, saves steps of the search.
     """
     # The first step of a line search is as long as the gradient: hence the mean.
     every = [tuple(_weighted(one) for one in judges) for judges in outputs]
@@ -106,22 +109,26 @@ def learn(*outputs: Sequence[Judges], start: Floats | None = None) -> Floats:
                 _objective(np.append(common, place), judges)
                 for place, judges in zip(own, every, strict=True)
             ]
-        value = 0.5 * (common / COMMON_PRIOR) ** 2 + sum(float(value) for value, _ in found)
+        precision = common_prior**-2 if common_prior else 0.0
+        value = 0.5 * precision * common**2 + sum(float(value) for value, _ in found)
         gradients = np.array([gradient for _, gradient in found])
-        of_common = common / COMMON_PRIOR**2 + gradients[:, 0].sum()
+        of_common = precision * common + gradients[:, 0].sum()
         return value / count, np.append(of_common, gradients[:, 1:]) / count
 
     shape = (len(every), len(every[0]), N_PARAMETERS)
-    low, high = (np.full(shape, ends) for ends in (LOWEST, HIGHEST))
+    low, high = (_flat(np.full(shape, ends)) for ends in (LOWEST, HIGHEST))
     usual = np.zeros(shape) if start is None else start
     begun = np.array([_begin(*about) for about in zip(every, usual, strict=True)])
+    flat = _flat(begun)
+    if not common_prior:
+        low[0] = flat[0] = high[0] = 0.0
     options: Any = {"ftol": 1e-8, "gtol": 1e-6}
     best = optimize.minimize(
         objective,
-        _flat(begun),
+        flat,
         jac=True,
         method="L-BFGS-B",
-        bounds=optimize.Bounds(_flat(low), _flat(high)),
+        bounds=optimize.Bounds(low, high),
         options=options,
     ).x[1:]
     of_outputs = best.reshape(len(every), -1)
@@ -204,9 +211,10 @@ def _objective(parameters: jax.Array, judges: tuple[Judges, ...]) -> jax.Array:
         zip(parameters[1:-1].reshape(-1, 2), judges, strict=True)
     ):
         about = local - jnp.array([0.0, common]) * (number == last)
-        # In single precision the sum over thousands of stars is too rough for a line search, and
+        # In single precision sums over thousands of stars are too rough for a line search, and
         # in double each star takes several times as long.
-        single = jnp.append(local, growth).astype(one.stars.location.dtype)
+        of_stars = jnp.append(local, growth)[:, None] * jnp.ones_like(one.weight)
+        single = of_stars.astype(one.stars.location.dtype)
         density = _log_density(single, one.stars).astype(total.dtype)
         total += 0.5 * jnp.sum((about / one.prior) ** 2) - (one.weight * density).sum()
     return total

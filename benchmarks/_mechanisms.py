@@ -13,10 +13,10 @@ from scipy import optimize
 from bayestrans import calibration, held_out
 from bayestrans.calibrate import LEVEL_PRIOR, Judged
 from bayestrans.calibration import ONSET
-from bayestrans.held_out import HeldOut, compare
+from bayestrans.held_out import GROWTHS, HeldOut, compare
 from bayestrans.regions import Region
 
-#: Level, slope, growth and fade: where the search begins, and its bounds.
+#: Level, slope, growth and fade: where the search begins, but for the growth, and its bounds.
 START = np.array([0.0, 0.0, 0.1, 0.1])
 LOW, HIGH = np.array([-1.0, -1.0, 0.0, 0.0]), np.array([1.0, 1.0, 100.0, 100.0])
 
@@ -75,7 +75,8 @@ def _learn(
 
     options = {"ftol": 1e-9, "gtol": 1e-6}
     bounds = optimize.Bounds(LOW, high)
-    start = np.minimum(START, high)
+    starts = [np.minimum([*START[:2], growth, START[3]], high) for growth in GROWTHS]
+    start = min(starts, key=lambda values: objective(values)[0])
     return optimize.minimize(
         objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options
     ).x

@@ -335,7 +335,8 @@ def learned_of(
     found: list[HeldOut], parts: list[Region], own: HeldOut | None = None
 ) -> tuple[np.ndarray, Judged]:
     """Return what is learned of a network with one output."""
-    (learned,) = learn_outputs([found], parts, None if own is None else [own])
+    star = np.arange(1 + max(int(stars.row.max()) for stars in (*found, own) if stars is not None))
+    (learned,) = learn_outputs([found], parts, star, None if own is None else [own])
     return learned
 
 
@@ -367,6 +368,50 @@ def test_each_half_of_the_fits_own_stars_is_judged_by_the_other():
     inside = np.abs(judged_.pit["after"][judged_.random] - 0.5) < 0.45
     assert inside[~odd].mean() > 0.95  # widened, as the odd ones ask for
     assert inside[odd].mean() < 0.7  # and these are not
+
+
+def test_each_output_of_a_network_is_judged_by_itself():
+    """Also where one of them is known of fewer stars; stars of one output judge no other's."""
+    rows = np.arange(4000)
+    parts = [Region("rim", "rim", rows % 4 == 0), Region("part", "random", rows % 4 == 2)]
+    known = (rows, np.flatnonzero(rows % 3 > 0))
+
+    def stars_of(wrong: float, which: int, seed: int) -> HeldOut:
+        return held_out(wrong=wrong, seed=seed).take(known[which])
+
+    def in_each(stars: HeldOut) -> list[HeldOut]:
+        return [stars.take(part.rows[stars.row.astype(int)]) for part in parts]
+
+    own = [stars_of(1.6, 0, 3), stars_of(1.0, 1, 4)]
+    found = [in_each(stars_of(1.6, 0, 5)), in_each(stars_of(1.0, 1, 6))]
+    narrow, right = learn_outputs(found, parts, rows, own)
+    assert narrow[0][0] > 0.2
+    assert abs(right[0][0]) < 0.03
+    for (_, judged_), stars in zip((narrow, right), own, strict=True):
+        assert judged_.random.sum() == len(stars.delta)
+        inside = np.abs(judged_.pit["after"] - 0.5) < 0.45
+        for which in (judged_.random, ~judged_.random):
+            assert inside[which].mean() == pytest.approx(0.9, abs=0.03)
+    # The first output of the rim's stars is off: neither is judged by it there.
+    far = np.where(parts[0].rows & (own[0].score > 2.0), 30.0, own[0].delta).astype(np.float32)
+    misled = learn_outputs(found, parts, rows, [own[0]._replace(delta=far), own[1]])
+    assert misled[0][0][2] > narrow[0][2] + 0.1
+    for (_, one), (_, other) in zip((narrow, right), misled, strict=True):
+        here = ~one.random
+        np.testing.assert_allclose(one.pit["after"][here], other.pit["after"][here], atol=2e-3)
+
+
+def test_rows_of_one_star_are_in_one_half():
+    found, parts = in_parts(held_out())
+    parts = [part._replace(rows=np.zeros(8000, dtype=bool)) for part in parts]
+    own = held_out(count=8000, seed=3)
+    star = np.arange(8000) // 2
+    mean, odd = own.location.mean(axis=0), star % 2 == 1
+    own = own._replace(delta=np.where(odd, mean + 2 * (own.delta - mean), own.delta))
+    ((_, judged_),) = learn_outputs([found], parts, star, [own])
+    inside = (np.abs(judged_.pit["after"] - 0.5) < 0.45)[judged_.random]
+    assert inside[~odd].mean() > 0.95
+    assert inside[odd].mean() < 0.7
 
 
 def test_the_growth_is_that_of_the_regions_and_of_the_fits_own_stars():
@@ -462,7 +507,7 @@ def test_each_region_is_judged_by_what_was_learned_without_its_stars():
     def learned(numbers, without=()) -> np.ndarray:
         chosen = [found[n].take(~np.isin(places[n], without)) for n in numbers]
         arrays = (np.concatenate(arrays, axis=-1) for arrays in zip(*chosen, strict=True))
-        return learn([Judges(HeldOut(*arrays), prior=LEVEL_PRIOR)])[0, 0]
+        return learn([Judges(HeldOut(*arrays), prior=LEVEL_PRIOR)], common_prior=0.0)[0, 0]
 
     parameters, judged_ = learned_of(found, parts)
     np.testing.assert_array_equal(parameters, learned(range(4)))
