@@ -105,9 +105,9 @@ def of_quantities(pairs: bt.Pairs, inputs: list[int], outputs: list[int]) -> bt.
     return bt.Pairs(spec, *columns, pairs.ids)
 
 
-def random_splits(pairs: bt.Pairs) -> Iterator[Split]:
-    """Yield a fifth held out at random: all five folds of a small pair."""
-    splits = pairs.folds(5, seed=0) if len(pairs) < FOLDS_BELOW else [pairs.split(0.2, seed=0)]
+def random_splits(pairs: bt.Pairs, share: float = 0.2) -> Iterator[Split]:
+    """Yield a share held out at random, or all five folds of a small pair."""
+    splits = pairs.folds(5, seed=0) if len(pairs) < FOLDS_BELOW else [pairs.split(share, seed=0)]
     for number, (train, test) in enumerate(splits, 1):
         yield Split(f"fold {number}", False, train, test)
 
