@@ -39,8 +39,8 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
-    0 for success, 1 where ``--strict`` found fault, 2 for unusable input, 130
-    after Ctrl-C.
+    0 for success, 1 where ``fit`` or ``diagnose --strict`` found fault, 2 for unusable input and
+    what ``translate --strict`` refuses, 130 after Ctrl-C.
     """
     options = _parser().parse_args(arguments)
     try:

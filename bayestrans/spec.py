@@ -41,7 +41,7 @@ class Input:
         its own output only.
     error_floor : float, optional
         Quoted errors from zero up to this value are raised to it; without a
-        floor an error of zero is refused.
+        floor an error of zero is missing.
     """
 
     name: str
