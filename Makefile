@@ -56,7 +56,7 @@ bench: $(VENV)/.installed-bench $(VENV)-bde/.installed ## every method side by s
 		--more docs/side_by_side_more.md
 	$(PY) benchmarks/growth.py --page docs/growth_table.md --picture docs/pictures/growth.png
 	$(PY) benchmarks/fit.py --seconds 40
-	$(PY) benchmarks/fit.py --nuts --stars 1500 --seconds 100 --depth 10
+	$(PY) benchmarks/nuts.py
 
 # It fixes an old version of a library of ours, so it has an environment to itself.
 $(VENV)-bde/.installed: $(VENV)/.made

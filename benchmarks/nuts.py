@@ -1,0 +1,118 @@
+"""Effective draws of predictions in a second: MCLMC beside NUTS, each as it is by default.
+
+``python benchmarks/nuts.py [--data FOLDER] [--pairs NAME ...] [--seeds N]`` fits the first fold of
+the two smallest real pairs, and 1,200 simulated stars, with both, not calibrated. Compilation and
+warm-up count; beside them stand the effective draws of a thousand gradients after the warm-up,
+which is what a long run comes to.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import time
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from _ours import effective
+from _survey_pairs import DATA, intrinsic, random_splits, read
+
+import bayestrans as bt
+
+SIMULATED = "simulated, 1,500 stars"
+PAIRS = ("K2 giants", "velocity", SIMULATED)
+
+#: Gradients of a step of MCLMC: McLachlan's integrator moves the position twice.
+PER_STEP = 2
+
+TITLES = (
+    *("pair", "training stars", "seed", "sampler", "CPU s", "wall s", "effective draws"),
+    *("of 1,000 gradients", "CPU s for each, over MCLMC's", "R-hat", "verdict", "NLL"),
+)
+
+
+class Found(NamedTuple):
+    """What a fit took and gave: effective draws are medians over predictions at 100 stars."""
+
+    cpu: float
+    wall: float
+    effective: float
+    gradients: int
+    rhat: float
+    verdict: str
+    nll: float
+
+    @property
+    def rate(self) -> float:
+        """Effective draws in a CPU second."""
+        return self.effective / self.cpu
+
+
+def stars(name: str, folder: Path) -> bt.Pairs | None:
+    if name == SIMULATED:
+        return intrinsic(bt.simulate(1500, 10, seed=0).pairs)
+    return read(name, folder)
+
+
+def gradients_drawn(posterior: bt.Posterior) -> int:
+    """Return how many gradients the kept draws of all chains took, without any warm-up."""
+    block = posterior.blocks[0]
+    if "gradients" in block.stats:  # NUTS tells of each draw
+        return int(np.sum(block.stats["gradients"]))
+    chains = len(next(iter(block.draws.values())))
+    return PER_STEP * chains * int(block.tuning["steps"])
+
+
+def fitted(train: bt.Pairs, test: bt.Pairs, method: bt.MCLMC | bt.NUTS, seed: int) -> Found:
+    begun = time.process_time(), time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", bt.SamplingWarning)
+        posterior = bt.fit(train, method=method, seed=seed, calibrate=False, progress=False)
+    cpu, wall = time.process_time() - begun[0], time.perf_counter() - begun[1]
+    diagnosis = bt.diagnose(posterior)
+    return Found(
+        cpu,
+        wall,
+        effective(posterior, test),
+        gradients_drawn(posterior),
+        next(iter(diagnosis.blocks.values())).rhat["90"],
+        diagnosis.verdict,
+        bt.evaluate(posterior, test).overall.nll,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--pairs", nargs="*", choices=PAIRS, default=PAIRS)
+    parser.add_argument("--seeds", type=int, default=1, help="how many, from 0 on")
+    options = parser.parse_args()
+    machine = platform.processor() or platform.machine()
+    print(f"{os.cpu_count()} cores, {machine}, jax {jax.__version__}\n")
+    print("| " + " | ".join(TITLES) + " |\n|" + " --- |" * len(TITLES), flush=True)
+    for name in options.pairs:
+        pairs = stars(name, options.data)
+        if pairs is None:
+            continue
+        split = next(random_splits(pairs))
+        for seed in range(options.seeds):
+            ours = None
+            for method in (bt.MCLMC(), bt.NUTS()):
+                found = fitted(split.train, split.test, method, seed)
+                ours = found if ours is None else ours
+                print(
+                    f"| {name} | {len(split.train)} | {seed} | {type(method).__name__} "
+                    f"| {found.cpu:.0f} | {found.wall:.0f} | {found.effective:.0f} "
+                    f"| {1e3 * found.effective / found.gradients:.3f} "
+                    f"| {ours.rate / found.rate:.1f} | {found.rhat:.2f} | {found.verdict} "
+                    f"| {found.nll:.3f} |",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
