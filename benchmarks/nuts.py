@@ -30,7 +30,7 @@ PAIRS = ("K2 giants", "velocity", SIMULATED)
 PER_STEP = 2
 
 #: Draws kept of each long chain: more than are independent.
-DRAWS = 4000
+DRAWS = 10_000
 
 TITLES = (
     *("pair", "training stars", "seed", "sampler", "CPU s", "wall s", "effective draws"),
