@@ -182,7 +182,7 @@ def test_several_surveys_are_held_out_each_by_itself(monkeypatch):
     side = importlib.import_module("side_by_side")
     pairs = side.pairs_of(side.SEVERAL, Path())
     found = list(side.splits(side.SEVERAL, pairs))
-    assert [(len(s.train), len(s.test), s.region) for s in found] == [(3200, 800, False)] * 3
+    assert [(len(s.train), len(s.test), s.region) for s in found] == [(3200, 4800, False)] * 3
     stars = [frozenset(s.test.ids) | frozenset(s.train.ids) for s in found]
     assert stars[0] == frozenset(pairs.ids)
     assert not stars[0] & stars[1]
