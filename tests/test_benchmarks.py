@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -203,3 +204,19 @@ def test_pseudo_stars_have_a_target_of_their_size_which_all_regions_share(monkey
         assert refits.target.data.z.shape[1] == round_up(120 + 36)
         assert not part.rows[refits.data.star[120:]].any()
     assert seen[0].target.log_density is seen[1].target.log_density
+
+
+def test_effective_draws_are_compared_by_cpu_seconds_and_by_gradients(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    nuts = importlib.import_module("nuts")
+    draws = {"weight": np.zeros((4, 10, 3))}
+
+    def gradients(**block):
+        return nuts.gradients_drawn(SimpleNamespace(blocks=[SimpleNamespace(draws=draws, **block)]))
+
+    # Two for each step of each of four chains, however few draws are kept of them.
+    assert gradients(stats={}, tuning={"steps": 1000}) == 8000
+    assert gradients(stats={"gradients": np.full((4, 10), 7)}) == 280
+    one = nuts.Found(100.0, 60.0, 500.0, 1_000_000, 1.0, "good", 1.5)
+    other = nuts.Found(50.0, 30.0, 1000.0, 200_000, 1.01, "good", 1.5)
+    assert other.row(one) == "| 50 | 30 | 1000 | 5.000 | 4.0 | 1.01 | good | 1.500 |"

@@ -143,8 +143,8 @@ def test_outliers_are_found_and_do_not_shape_the_scatter_of_the_others():
 def test_mclmc_agrees_with_nuts_in_function_space():
     """On simulated stars: means within 0.15 posterior sd, spreads within 15 %.
 
-    At 95 of 100 stars. They differ by 0.05 to 0.09, two runs of NUTS by 0.07, and in one run of
-    this test it was 0.11 (docs/sampling.md). The output and the width are
+    At 95 of 100 stars: two runs of NUTS differ by half as much (docs/sampling.md), and one run of
+    this test had 0.11. The output and the width are
     such that NUTS moves between the modes; docs/sampling.md tells of an output where neither does.
     """
     pairs = only(bt.simulate(600, 10, seed=11).pairs, ("teff", "logg", "fe_h", "mg_fe"), ("fe_h",))
