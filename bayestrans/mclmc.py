@@ -9,15 +9,19 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import blackjax
 import jax
 import jax.numpy as jnp
 import numpy as np
 from arviz_stats.base import array_stats
-from blackjax.adaptation.mclmc_adaptation import MCLMCAdaptationState
+from blackjax.adaptation.mclmc_adaptation import (
+    MCLMCAdaptationState,
+    mclmc_find_L_and_step_size,
+)
 from blackjax.mcmc.integrators import IntegratorState
+from blackjax.mcmc.mclmc import init
 from numpy.typing import NDArray
 
+from . import langevin
 from .chains import PerChain
 from .progress import progress_bar
 from .sample import (
@@ -41,6 +45,8 @@ EXCESS = 2.0
 REFIT_VARIANCE = 1e-4
 #: Fewer steps of each chain in a part of the burn-in tell nothing of the posterior's shape.
 TELLING = 200
+#: More steps of each chain in a part of the burn-in teach nothing more of it.
+LONGEST_BURN_IN = 4000
 
 
 LogDensity = Callable[[jax.Array, Any], jax.Array]
@@ -91,8 +97,9 @@ class MCLMC:
     draws : int
         Draws kept of each chain (evenly thinned).
     steps : int, optional
-        Steps of each chain after a burn-in of three eighths as many. By default
-        the rounds grow until the chains agree.
+        Steps of each chain after a burn-in of three eighths as many, 12,000 at
+        most (or ``draws`` for each eighth). By default the rounds grow until the chains
+        agree.
     max_steps : int
         The longest last round.
     target_rhat : float
@@ -211,7 +218,7 @@ class MCLMC:
         """Return the thinning of the burn-in and of each round after it."""
         if self.steps is not None:
             last = self.steps // self.draws
-            eighth = max(1, last // 8)
+            eighth = max(1, min(last // 8, LONGEST_BURN_IN // self.draws))
             return [eighth, eighth, last]
         first = max(1, 1000 // self.draws)
         rounds = [first, 2 * first]
@@ -236,10 +243,10 @@ class MCLMC:
         def settle(chain: _Chain, data: Any) -> _Chain:
             init_key, tune_key, run_key = jax.random.split(chain.key, 3)
             density = lambda p: log_density(p, data)  # noqa: E731
-            state, tuned, _ = blackjax.mclmc_find_L_and_step_size(
-                mclmc_kernel=blackjax.mclmc.build_kernel(),
+            state, tuned, _ = mclmc_find_L_and_step_size(
+                mclmc_kernel=langevin.step,
                 num_steps=self.tune_steps,
-                state=blackjax.mcmc.mclmc.init(chain.state.position, density, init_key),
+                state=init(chain.state.position, density, init_key),
                 rng_key=tune_key,
                 logdensity_fn=density,
                 frac_tune1=1.0,
@@ -255,7 +262,6 @@ class MCLMC:
 
     def piece(self, log_density: LogDensity) -> Any:
         """Return the program that advances a chain by a tenth of its draws."""
-        kernel = blackjax.mclmc.build_kernel()
         count = math.ceil(self.draws / PIECES)
 
         def piece(chain_and_thin: Any, data: Any) -> Any:
@@ -266,7 +272,7 @@ class MCLMC:
             def step(_: Any, carry: Any) -> Any:
                 state, key, _, size = carry
                 key, step_key = jax.random.split(key)
-                state, info = kernel(
+                state, info = langevin.step(
                     step_key, state, density, chain.inverse_mass, chain.length, chain.step_size
                 )
                 size = size + error_size(info.energy_change, info.nonans, dim)

@@ -20,7 +20,8 @@ LEVELS = (
     "chains bundles regions calibration held_out layout units arrow delimited fits_tables "
     "text_tables formats tables columns identifiers plausible catalogue surveys model density "
     "neighbours baseline target predictive moments tarp gaps survey_files presets recognise clean "
-    "repeats step_size joins match fetch parts scores thin summary shapley attribution combine",
+    "repeats langevin step_size joins match fetch parts scores thin summary shapley attribution "
+    "combine",
     "posterior answers load store sample mclmc refits calibrate written hats sensitivity budget "
     "measured left_out convergence checks trees plan merge merge_draws merged keep "
     "agreement ways",

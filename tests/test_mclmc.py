@@ -171,6 +171,15 @@ def test_the_mass_gives_more_effective_draws(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("steps", "draws", "burn_in"),
+    [(4000, 250, 500), (32_000, 250, 4000), (250_000, 250, 4000), (250_000, 10_000, 10_000)],
+)
+def test_burn_in_is_an_eighth_in_each_part_up_to_what_teaches(steps, draws, burn_in):
+    rounds = [draws * thin for thin in bt.MCLMC(steps=steps, draws=draws)._rounds()]
+    assert rounds == [burn_in, burn_in, steps]
+
+
+@pytest.mark.parametrize(
     ("rhat", "excess", "last", "planned", "ended"),
     [
         (1.04, 1.9, False, 9.0, "converged"),
