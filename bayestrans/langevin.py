@@ -1,8 +1,8 @@
 """One step of microcanonical Langevin dynamics.
 
 The integrator is BlackJAX's. Its own kernel draws four vectors of normal numbers for each step,
-two of which turn the momentum and two of which are for steps that fail; of a few hundred stars,
-and small networks, that is an eighth of the step (docs/tried.md).
+two of which turn the momentum and two of which are for steps that fail; beside a few hundred stars
+and a small network that counts (docs/design.md).
 """
 
 from __future__ import annotations

@@ -13,18 +13,23 @@ import platform
 import time
 from itertools import pairwise
 
+import blackjax
 import jax
 import jax.numpy as jnp
 import numpy as np
 from _ours import effective
+from blackjax.mcmc.mclmc import init
 
 import bayestrans as bt
+from bayestrans import langevin
 from bayestrans.chains import PerChain
 from bayestrans.network import RELEVANCE_SD
+from bayestrans.programs import compiled
 from bayestrans.scale import Scaler
-from bayestrans.target import build_target, scaled_data
+from bayestrans.target import Target, build_target, scaled_data
 
 REPEATS = 300
+KEY = jax.random.key(0)
 
 
 def seconds(function, *arguments) -> float:
@@ -96,6 +101,24 @@ def compare_layouts(network: bt.Network, z: jax.Array) -> float:
     return first / last
 
 
+def step_of(target: Target, step) -> float:
+    """Return the seconds of one step of one chain of MCLMC, which has two gradients."""
+    state = init(0.1 * jnp.ones(target.dim), lambda p: target.log_density(p, target.data), KEY)
+    arguments = jnp.ones(target.dim), jnp.asarray(40.0), jnp.asarray(1e-3)
+
+    def steps(state, data):
+        def advance(carry, _):
+            state, key, energy = carry
+            key, step_key = jax.random.split(key)
+            density = lambda p: target.log_density(p, data)  # noqa: E731
+            state, info = step(step_key, state, density, *arguments)
+            return (state, key, energy + info.energy_change), None
+
+        return jax.lax.scan(advance, (state, KEY, 0.0), None, length=REPEATS)[0]
+
+    return seconds(compiled(steps), state, target.data) / REPEATS
+
+
 def fitted_again() -> None:
     """Print what a fit takes, and one of nearly as many other stars in the same process."""
     pairs = bt.simulate(1200, 10, seed=0).pairs
@@ -146,7 +169,7 @@ def main() -> None:
         step = lambda p, _: (p + 1e-9 * jax.grad(target.log_density)(p, data), None)  # noqa: E731
         return jax.lax.scan(step, position, None, length=REPEATS)[0]
 
-    starts = 0.1 * jax.random.normal(jax.random.key(0), (4, target.dim))
+    starts = 0.1 * jax.random.normal(KEY, (4, target.dim))
     each = PerChain(gradients)
     one = seconds(lambda s: each(s, data), starts[:1]) / REPEATS
     four = seconds(lambda s: each(s, data), starts) / REPEATS / 4
@@ -156,6 +179,9 @@ def main() -> None:
     print(f"floor: products            {1e3 * products:8.3f} ms")
     print(f"floor: activations         {1e3 * activations:8.3f} ms")
     print(f"gradient over floor        {one / (products + activations):8.2f}")
+    for label, step in (("MCLMC", langevin.step), ("BlackJAX", blackjax.mclmc.build_kernel())):
+        told = f"step over 2 gradients, {label}"
+        print(f"{told:33s}{step_of(target, step) / 2 / one:8.2f}")
     print(f"stars first over last      {compare_layouts(network, data.z):8.2f}")
 
     begun = time.perf_counter()
