@@ -21,7 +21,7 @@ from _ours import effective
 from blackjax.mcmc.mclmc import init
 
 import bayestrans as bt
-from bayestrans import langevin
+from bayestrans import langevin, student
 from bayestrans.chains import PerChain
 from bayestrans.network import RELEVANCE_SD
 from bayestrans.programs import compiled
@@ -71,6 +71,22 @@ def floor(n_stars: int, n_in: int, hidden: tuple[int, ...], n_out: int) -> tuple
     states = jnp.ones((sum(hidden), n_stars))
     activations = seconds(repeated(jnp.tanh), states)
     return products / REPEATS, activations / REPEATS
+
+
+def density_alone(n_stars: int, n_out: int) -> float:
+    """Return seconds of the gradient of the stars' density, without the network before it."""
+    residual = jax.random.normal(KEY, (n_out, n_stars))
+    err = jnp.full((n_out, n_stars), 0.1)
+
+    def log_density(unknown):
+        location, log_scale, corr, factor, tails = unknown
+        apart = residual - location, jnp.exp(log_scale), corr, factor * err
+        return student.log_density(*apart, student.Tails(*tails)).sum()
+
+    nothing = jnp.zeros((n_out, n_stars))
+    start = (nothing, nothing, 0.8 * jnp.eye(n_out) + 0.2, jnp.ones(()), jnp.array([5.0, 0.02, 5]))
+    descend = lambda u: jax.tree.map(lambda a, g: a - 1e-9 * g, u, jax.grad(log_density)(u))  # noqa: E731
+    return seconds(repeated(descend), start) / REPEATS
 
 
 def stars_first(weights, z):
@@ -179,6 +195,7 @@ def main() -> None:
     print(f"floor: products            {1e3 * products:8.3f} ms")
     print(f"floor: activations         {1e3 * activations:8.3f} ms")
     print(f"gradient over floor        {one / (products + activations):8.2f}")
+    print(f"density of stars alone     {1e3 * density_alone(len(train), k):8.3f} ms")
     for label, step in (("MCLMC", langevin.step), ("BlackJAX", blackjax.mclmc.build_kernel())):
         told = f"step over 2 gradients, {label}"
         print(f"{told:33s}{step_of(target, step) / 2 / one:8.2f}")
