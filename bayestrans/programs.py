@@ -24,6 +24,17 @@ def compiled(function: Callable[..., Any], **options: Any) -> Any:
     return jax.jit(precise, **options)
 
 
+def computed_once(values: Any) -> Any:
+    """Return arrays that a CPU computes once and keeps for all who use them.
+
+    Left to itself, XLA computes what it takes for cheap again within each loop that reads it. Where
+    some hundred small arrays make one another, as in the factorisation of the scatter, that is most
+    of the work: three times as much for four outputs (docs/costs.md). Elsewhere than on a CPU the
+    values are left to XLA: there it is not measured.
+    """
+    return jax.lax.optimization_barrier(values) if jax.default_backend() == "cpu" else values
+
+
 def round_up(count: int) -> int:
     """Return the next number with no more than five significant bits.
 

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from .programs import computed_once
+
 
 class Tails(NamedTuple):
     """How the scatter falls off, whatever its scale.
@@ -79,17 +81,18 @@ def log_density(
 def _factor(residual, scale, corr, err):  # type: ignore[no-untyped-def]
     """Return log determinant and squared Mahalanobis distance per star."""
     n_outputs = len(residual)
+    residual, scale, err = computed_once((residual, scale, err))
     lower: dict[tuple[int, int], jax.Array] = {}
     white: list[jax.Array] = []
     log_det = jnp.zeros(residual.shape[1])
     for i in range(n_outputs):
         for j in range(i):
             dot = sum((lower[i, m] * lower[j, m] for m in range(j)), start=jnp.zeros(()))
-            lower[i, j] = (scale[i] * scale[j] * corr[i, j] - dot) / lower[j, j]
+            lower[i, j] = computed_once((scale[i] * scale[j] * corr[i, j] - dot) / lower[j, j])
         norm = sum((lower[i, m] ** 2 for m in range(i)), start=jnp.zeros(()))
-        lower[i, i] = jnp.sqrt(scale[i] ** 2 * corr[i, i] + err[i] ** 2 - norm)
+        lower[i, i] = computed_once(jnp.sqrt(scale[i] ** 2 * corr[i, i] + err[i] ** 2 - norm))
         dot = sum((lower[i, m] * white[m] for m in range(i)), start=jnp.zeros(()))
-        white.append((residual[i] - dot) / lower[i, i])
+        white.append(computed_once((residual[i] - dot) / lower[i, i]))
         log_det = log_det + 2.0 * jnp.log(lower[i, i])
     return log_det, sum(w**2 for w in white)
 

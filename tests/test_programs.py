@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayestrans import programs
-from bayestrans.programs import compiled
+from bayestrans.programs import compiled, computed_once
 
 
 def product(left: jax.Array, right: jax.Array, *, turned: bool = False) -> jax.Array:
@@ -47,3 +47,26 @@ def test_no_module_compiles_by_itself():
     package = Path(programs.__file__).parent
     found = [path.name for path in package.glob("*.py") if "jax.jit" in path.read_text("utf-8")]
     assert found == ["programs.py"]
+
+
+def test_what_is_computed_once_is_what_it_was_in_every_transformation():
+    def lengths(kept):
+        def length(x):
+            one, two = kept((jnp.sin(x), jnp.exp(x)))
+            return (one**2 + two).sum()
+
+        return length
+
+    plain, once = lengths(lambda values: values), lengths(computed_once)
+    x = jnp.linspace(-1.0, 1.0, 12).reshape(3, 4)
+    for change in (lambda f: f, jax.grad, jax.hessian, lambda f: jax.vmap(jax.grad(f))):
+        np.testing.assert_allclose(jax.jit(change(once))(x), change(plain)(x), rtol=1e-6)
+
+
+def test_a_cpu_alone_is_told_to_compute_it_once(monkeypatch):
+    def told():
+        return jax.jit(lambda x: computed_once(jnp.sin(x)) + 1.0).lower(jnp.ones(3)).as_text()
+
+    assert told().count("optimization_barrier") == 1
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert "optimization_barrier" not in told()
