@@ -381,7 +381,12 @@ def _preconditioned(chains: _Chain, drawn: _Drawn) -> _Chain:
 
 
 def function_rhat(target: Target, positions: NDArray) -> float:
-    """Return the 90th percentile over probes of the split R-hat in function space."""
+    """Return the 90th percentile over probes of the split R-hat in function space.
+
+    NaN where there are no probes.
+    """
+    if not target.probed[0].shape[-1]:
+        return math.nan
     values = over_draws(target.probe, positions, target.probed)
     values = values.reshape(*values.shape[:2], -1)
     with np.errstate(invalid="ignore", divide="ignore"):  # chains that do not move

@@ -12,7 +12,7 @@ from known_regions import NAMES, cloud, held_out
 from scipy.spatial import cKDTree
 
 import bayestrans as bt
-from bayestrans import calibrate, cli, sample
+from bayestrans import calibrate, cli, mclmc, sample
 from bayestrans.answers import Answers
 from bayestrans.calibration import ONSET, Calibration, doubting
 from bayestrans.gaps import Gaps
@@ -290,6 +290,21 @@ def test_regions_of_any_size_are_predicted_by_one_program(curved):
         refits.without(part, jax.random.key(size))
         compiled.append((mixture._cache_size(), sample._ascent.cache_info().misses))
     assert len(set(compiled)) == 1
+
+
+def test_nobody_asks_whether_the_chains_of_a_refit_agree(monkeypatch, curved):
+    def asked(*_, **__):
+        raise AssertionError("R-hat of a refit is computed")
+
+    monkeypatch.setattr(mclmc.array_stats, "rhat", asked)
+    method = bt.MCLMC(chains=2, draws=25, steps=50, warm_steps=10, tune_steps=10)
+    gaps = Gaps.learn(Scaler.learn(curved), curved)
+    block = curved.spec.blocks[0]
+    refits = Refits.of(curved, 300, gaps, block, bt.Network((2,)), bt.Noise(), method)
+    (stars,) = refits.without(
+        Region("some", "tail", np.arange(len(curved)) < 50), jax.random.key(0)
+    )
+    assert np.isfinite(stars.location).all()
 
 
 class Seen:

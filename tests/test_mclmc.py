@@ -29,7 +29,8 @@ def _probe(position, data):
 def normal_target() -> Target:
     """Return a normal posterior whose data are its spreads."""
     spreads = jnp.array(SPREADS)
-    return Target(_log_density, lambda p: {"p": p}, _probe, spreads, spreads, len(SPREADS))
+    probed = spreads[None], spreads
+    return Target(_log_density, lambda p: {"p": p}, _probe, spreads, probed, len(SPREADS))
 
 
 @pytest.fixture
@@ -114,6 +115,14 @@ def drawn_of(position, gradient) -> mclmc._Drawn:
     nothing = np.zeros(position.shape[:2])
     steepness = (gradient**2).mean(axis=1, keepdims=True)
     return mclmc._Drawn(position, nothing, nothing, steepness, None)
+
+
+def test_without_probes_there_is_no_function_space():
+    target = normal_target()
+    nowhere = target._replace(probed=(target.probed[0][:, :0], target.probed[1]))
+    positions = np.random.default_rng(0).standard_normal((2, 50, target.dim)).astype(np.float32)
+    assert math.isnan(mclmc.function_rhat(nowhere, positions))
+    assert mclmc.function_rhat(target, positions) == pytest.approx(1.0, abs=0.1)
 
 
 def test_the_mass_of_a_normal_posterior_is_its_variances():
