@@ -33,10 +33,10 @@ KEY = jax.random.key(0)
 
 
 def seconds(function, *arguments) -> float:
-    """Return the best of three wall-clock times of a compiled function."""
+    """Return the best of seven wall-clock times of a compiled function."""
     jax.block_until_ready(function(*arguments))
     times = []
-    for _ in range(3):
+    for _ in range(7):
         begun = time.perf_counter()
         jax.block_until_ready(function(*arguments))
         times.append(time.perf_counter() - begun)
