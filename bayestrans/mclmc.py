@@ -45,7 +45,7 @@ EXCESS = 2.0
 REFIT_VARIANCE = 1e-4
 #: Fewer steps of each chain in a part of the burn-in tell nothing of the posterior's shape.
 TELLING = 200
-#: More steps of each chain in a part of the burn-in teach nothing more of it.
+#: Steps of each chain in a part of the burn-in, at most, where the steps of a run are given.
 LONGEST_BURN_IN = 4000
 
 

@@ -29,8 +29,8 @@ def computed_once(values: Any) -> Any:
 
     Left to itself, XLA computes what it takes for cheap again within each loop that reads it. Where
     some hundred small arrays make one another, as in the factorisation of the scatter, that is most
-    of the work: three times as much for four outputs (docs/costs.md). Elsewhere than on a CPU the
-    values are left to XLA: there it is not measured.
+    of the work (docs/costs.md). Elsewhere than on a CPU the values are left to XLA: there it is not
+    measured.
     """
     return jax.lax.optimization_barrier(values) if jax.default_backend() == "cpu" else values
 

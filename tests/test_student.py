@@ -264,3 +264,12 @@ def test_polynomials_with_outliers_are_right_where_quantiles_lie():
         away = np.abs(np.asarray(found) - exact)
         assert away.max() < 0.02
         assert away[np.abs(t) < 2.5].max() < 0.003
+
+
+@pytest.mark.parametrize("k", OUTPUTS)
+def test_no_part_of_the_factorisation_is_computed_again_for_each_reader(k):
+    """The arguments, each entry of the factor, and each whitened residual."""
+    residual, scale, err, corr = case(k)
+    told = jax.jit(lambda *arrays: student.log_density(*arrays, Tails(5.0)))
+    text = told.lower(residual, scale, corr, err).as_text()
+    assert text.count("optimization_barrier") == 1 + k * (k + 1) // 2 + k
