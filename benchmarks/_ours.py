@@ -17,7 +17,7 @@ METHODS = {
     "MCLMC": bt.MCLMC(steps=4000),
     "MCLMC, 1,000 steps": bt.MCLMC(steps=1000),
     "MCLMC, 2 x 500 steps": bt.MCLMC(chains=2, steps=500, warm_steps=600),
-    "NUTS": bt.NUTS(chains=4, warmup=300, draws=250, max_tree_depth=7),
+    "NUTS": bt.NUTS(),
     "SVI": bt.SVI(),
     "Ensemble": bt.Ensemble(),
 }
