@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from .calibration import LEVELS, N_PARAMETERS, Calibration
-from .held_out import COMMON_PRIOR, PRIOR, HeldOut, Judges, compare, learn
+from .held_out import COMMON_PRIOR, ENDS, ENDS_SOON, PRIOR, HeldOut, Judges, compare, learn
 from .left_out import left_out
 from .neighbours import CLASSES, Neighbours
 from .pairs import Pairs
@@ -217,11 +217,15 @@ def _learned(
     own: Chosen = _every,
     start: Floats | None = None,
 ) -> Floats:
-    """Return the outputs' parameters (K, J, 3), the fit's last, by stars that are chosen."""
+    """Return the outputs' parameters (K, J, 3), the fit's last, by stars that are chosen.
+
+    With a ``start``, only to judge the others.
+    """
     # Short refits are wide by more than the fit, of which a slope of theirs tells nothing.
     common_prior = 0.0 if outputs[0].own is None else COMMON_PRIOR
     judges = (evidence.judges(found, own) for evidence in outputs)
-    return learn(*judges, start=start, common_prior=common_prior)
+    ends = ENDS if start is None else ENDS_SOON
+    return learn(*judges, start=start, common_prior=common_prior, ends=ends)
 
 
 def learn_outputs(

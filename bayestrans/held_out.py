@@ -29,6 +29,11 @@ LOWEST, HIGHEST = (-1.0, -1.0, 0.0), (1.0, 1.0, 100.0)
 #: The search begins with the best of these growths, or with that it is given: there can be
 #: several maxima, which differ in it most.
 GROWTHS = (0.0, 0.01, 0.1, 1.0)
+#: Where the search ends: how little a step gains, of the mean, and how steep it is there.
+ENDS: Any = {"ftol": 1e-8, "gtol": 1e-6}
+#: And where it only judges some stars by the others: what is left then is little beside what
+#: those stars do not tell, and half of the steps do.
+ENDS_SOON: Any = {"ftol": 1e-6, "gtol": 1e-4}
 
 
 class HeldOut(NamedTuple):
@@ -88,7 +93,10 @@ class Judges(NamedTuple):
 
 
 def learn(
-    *outputs: Sequence[Judges], start: Floats | None = None, common_prior: float = COMMON_PRIOR
+    *outputs: Sequence[Judges],
+    start: Floats | None = None,
+    common_prior: float = COMMON_PRIOR,
+    ends: Any = ENDS,
 ) -> Floats:
     """Return the parameters (K, J, 3) of a network's outputs, each by several sets of stars.
 
@@ -96,7 +104,7 @@ def learn(
     of the last sets lie about one that is common to all outputs, whose prior standard deviation
     is ``common_prior`` (zero: there is none). What is returned is the
     maximum of the weighted log density of all stars plus the log prior. ``start``, what was
-    learned of nearly the same stars, saves steps of the search.
+    learned of nearly the same stars, saves steps of the search, and rougher ``ends`` more.
     """
     # The first step of a line search is as long as the gradient: hence the mean.
     every = [tuple(_weighted(one) for one in judges) for judges in outputs]
@@ -122,14 +130,13 @@ def learn(
     flat = _flat(begun)
     if not common_prior:
         low[0] = flat[0] = high[0] = 0.0
-    options: Any = {"ftol": 1e-8, "gtol": 1e-6}
     best = optimize.minimize(
         objective,
         flat,
         jac=True,
         method="L-BFGS-B",
         bounds=optimize.Bounds(low, high),
-        options=options,
+        options=ends,
     ).x[1:]
     of_outputs = best.reshape(len(every), -1)
     local = of_outputs[:, :-1].reshape(*shape[:2], 2)
