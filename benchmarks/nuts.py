@@ -3,7 +3,7 @@
 ``python benchmarks/nuts.py [--data FOLDER] [--pairs NAME ...] [--seeds N]`` fits the first fold of
 the two smallest real pairs, and 1,200 simulated stars: with NUTS and MCLMC by their defaults, and
 with MCLMC that has as many gradients for its draws as NUTS had. Not calibrated. Compilation and
-warm-up count; of a short run they are most.
+warm-up count; of a short run they are most. Of several seeds the first compiles for all.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import platform
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +33,9 @@ PER_STEP = 2
 #: Draws kept of each long chain: more than are independent.
 DRAWS = 10_000
 
+#: What `diagnose` says, the best first.
+VERDICTS = ("good", "usable", "do not use")
+
 TITLES = (
     *("pair", "training stars", "seed", "sampler", "CPU s", "wall s", "effective draws"),
     *("of 1,000 gradients", "in a CPU s, over NUTS's", "R-hat", "verdict", "NLL"),
@@ -48,6 +52,14 @@ class Found(NamedTuple):
     rhat: float
     verdict: str
     nll: float
+
+    @classmethod
+    def of_all(cls, several: list[Found]) -> Found:
+        """Put seeds together: seconds and draws add up; largest R-hat, worst verdict, mean NLL."""
+        cpu, wall, effective, gradients, rhat, verdict, nll = zip(*several, strict=True)
+        worst = max(verdict, key=VERDICTS.index)
+        sums = sum(cpu), sum(wall), sum(effective), sum(gradients)
+        return cls(*sums, max(rhat), worst, sum(nll) / len(nll))
 
     @property
     def rate(self) -> float:
@@ -96,6 +108,16 @@ def fitted(train: bt.Pairs, test: bt.Pairs, method: bt.MCLMC | bt.NUTS, seed: in
     )
 
 
+def beside(train: bt.Pairs, test: bt.Pairs, seed: int) -> Iterator[tuple[str, Found]]:
+    """Yield NUTS, MCLMC, and MCLMC for as many gradients as NUTS, each with its label."""
+    nuts = fitted(train, test, bt.NUTS(), seed)
+    yield "NUTS", nuts
+    yield "MCLMC", fitted(train, test, bt.MCLMC(), seed)
+    as_long = nuts.gradients // (PER_STEP * bt.MCLMC().chains)
+    long = bt.MCLMC(steps=as_long, draws=min(DRAWS, as_long))
+    yield f"MCLMC, {as_long:,} steps", fitted(train, test, long, seed)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, default=DATA)
@@ -110,15 +132,18 @@ def main() -> None:
         if pairs is None:
             continue
         split = next(random_splits(pairs))
+        told = f"| {name} | {len(split.train)}"
+        every: list[list[Found]] = []
         for seed in range(options.seeds):
-            nuts = fitted(split.train, split.test, bt.NUTS(), seed)
-            told = f"| {name} | {len(split.train)} | {seed} |"
-            print(f"{told} NUTS {nuts.row(nuts)}", flush=True)
-            as_long = nuts.gradients // (PER_STEP * bt.MCLMC().chains)
-            long = bt.MCLMC(steps=as_long, draws=min(DRAWS, as_long))
-            for label, method in (("MCLMC", bt.MCLMC()), (f"MCLMC, {as_long:,} steps", long)):
-                found = fitted(split.train, split.test, method, seed)
-                print(f"{told} {label} {found.row(nuts)}", flush=True)
+            every.append([])
+            for label, found in beside(split.train, split.test, seed):
+                every[-1].append(found)
+                print(f"{told} | {seed} | {label} {found.row(every[-1][0])}", flush=True)
+        if options.seeds > 1:
+            nuts, *ours = map(Found.of_all, map(list, zip(*every, strict=True)))
+            labels = "NUTS", "MCLMC", "MCLMC, as long"
+            for label, found in zip(labels, (nuts, *ours), strict=True):
+                print(f"{told} | all | {label} {found.row(nuts)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -220,3 +220,6 @@ def test_effective_draws_are_compared_by_cpu_seconds_and_by_gradients(monkeypatc
     one = nuts.Found(100.0, 60.0, 500.0, 1_000_000, 1.0, "good", 1.5)
     other = nuts.Found(50.0, 30.0, 1000.0, 200_000, 1.01, "good", 1.5)
     assert other.row(one) == "| 50 | 30 | 1000 | 5.000 | 4.0 | 1.01 | good | 1.500 |"
+    # Of several seeds draws and seconds add up, so that a fit that ran on counts by its length.
+    both = nuts.Found.of_all([other, one._replace(verdict="do not use", nll=1.7)])
+    assert both == (150.0, 90.0, 1500.0, 1_200_000, 1.01, "do not use", pytest.approx(1.6))
