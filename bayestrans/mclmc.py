@@ -37,7 +37,7 @@ from .target import Target
 #: A round is cut into this many compiled pieces, after each of which Ctrl-C is heard.
 PIECES = 10
 #: Momentum length in units of the posterior's root-sum-square spread (docs/design.md).
-LENGTH_FACTOR = 4.0
+LENGTH_FACTOR = 8.0
 #: While its energy error varies by more than this many times what was asked, a run goes on if it
 #: may.
 EXCESS = 2.0
