@@ -76,7 +76,7 @@ def collect(files: dict[str, Path], names: tuple[str, ...], ours: str) -> dict[s
 
 def page(results: dict[str, Any], ours: str) -> str:
     """Return all tables as Markdown."""
-    lines: list[str] = []
+    lines = ["## At a glance", "", *_at_a_glance(results, ours), ""]
     for pair, result in results.items():
         lines += [f"## {pair}", ""]
         for group, rows in result["groups"].items():
@@ -150,6 +150,39 @@ def _bare_costs(costs: dict[str, Any]) -> list[str]:
         texts = (f"{value:.3g}" for value in values)
         lines.append(_row([method, *("-" if t == "nan" else t for t in texts)]))
     return lines
+
+
+def _at_a_glance(results: dict[str, Any], ours: str) -> list[str]:
+    """Return ours beside whichever rival is best in each score, of each pair's random stars."""
+    titles = ["pair", "stars", "NLL", "best rival's", "energy: best rival worse by %"]
+    titles += ["CRPS: best rival worse by %", "coverage off at most %", "best rival's"]
+    lines = _head([*titles, "sparsest fifth: NLL", "best rival's"])
+    for pair, result in results.items():
+        own, rivals = _apart(result["groups"]["random"], ours)
+        few, there = _apart(result["groups"]["sparse"], ours)
+        crps = (f"{n} {_nearest(rivals, f'crps {n}')}" for n in result["outputs"])
+        off, label = min((off_most(row), label) for label, row in rivals.items())
+        cells = [pair, str(own["n"]), f"{own['nll']:.3f}", _lowest(rivals)]
+        cells += [_nearest(rivals, "energy"), ", ".join(crps)]
+        cells += [f"{100 * off_most(own):.1f}", f"{100 * off:.1f} ({label})"]
+        lines.append(_row([*cells, f"{few['nll']:.3f}", _lowest(there)]))
+    return lines
+
+
+def _apart(rows: dict[str, Any], ours: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return our row, and those of all methods that are not of our package."""
+    package = ours.split()[0]
+    return rows[ours], {k: row for k, row in rows.items() if k.split()[0] != package}
+
+
+def _lowest(rivals: dict[str, Any]) -> str:
+    nll, label = min((row["nll"], label) for label, row in rivals.items())
+    return f"{nll:.3f}{_sign(rivals[label]['against_ours'], 'nll')} ({label})"
+
+
+def _nearest(rivals: dict[str, Any], key: str) -> str:
+    best = min((r["against_ours"] for r in rivals.values()), key=lambda found: found[key]["mean"])
+    return f"{100 * best[key]['mean']:+.1f}{_sign(best, key)}"
 
 
 def plain(value: Any) -> Any:

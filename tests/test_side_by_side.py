@@ -213,7 +213,14 @@ def test_tables_mark_ties_and_what_is_better(truth, tmp_path):
     rows = {line.split("|")[1].strip(): line for line in text.splitlines() if "|" in line}
     assert "≈" not in rows["bad"]
     assert "≈" in next(line for line in text.splitlines() if line.startswith("| near"))
+    # Of the rivals the best in each score stands at the head of the page.
+    head = text.split("## pair")[0]
+    own = results["pair"]["groups"]["random"]["ours"]
+    assert f"| pair | {len(test)} | {own['nll']:.3f} |" in head
+    assert "≈ (near)" in head
+    assert "(bad)" not in head
     turned = _tables.page({"pair": _tables.collect(files, ("teff", "logg"), "bad")}, "bad")
+    assert "✗ (near)" in turned.split("## pair")[0]
     assert "✗" in next(line for line in turned.splitlines() if line.startswith("| ours"))
     details = _tables.more(results, "ours")
     assert "worse than ours by" in details
