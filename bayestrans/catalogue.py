@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ import pandas as pd
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from .columns import matches, numbers
+from .columns import matches, numbers, without_place
 from .identifiers import identifiers, is_id, lacking, star_ids
 from .pairs import Floats, Pairs, PairsError
 from .plausible import check_column, without_impossible
@@ -26,6 +25,7 @@ from .sentinels import Odd, without_beyond, without_suspects
 from .spec import Input, Output, Spec
 from .tables import (
     CatalogueError,
+    Layout,
     Source,
     check_writable,
     count_rows,
@@ -72,6 +72,8 @@ class Inputs(NamedTuple):
         Columns that came without a unit, and the spec's unit that was taken.
     odd : sequence of Odd
         Values that were taken as missing although nobody said that they are.
+    factors : (D,) array
+        By which the numbers of each column were multiplied, to be in the spec's unit.
     """
 
     x: Floats
@@ -79,6 +81,7 @@ class Inputs(NamedTuple):
     identifiers: Table
     assumed: Mapping[str, str] = {}
     odd: Sequence[Odd] = ()
+    factors: Floats = np.ones(1)
 
 
 def read_pairs(source: Source, spec: Spec | str | os.PathLike[str]) -> Pairs:
@@ -111,13 +114,11 @@ def read_pairs(source: Source, spec: Spec | str | os.PathLike[str]) -> Pairs:
     if not isinstance(spec, Spec):
         spec = Spec.from_toml(spec)
     with named(source):
-        table = read_table(source)
+        table = read_table(source, layout_of(spec))
         if len(table) == 0:
             raise CatalogueError("the table has no rows; give the common stars, one per row")
-        x, x_err, assumed_x = _quantities(table, spec, spec.inputs)
-        y, y_err, assumed_y = _quantities(table, spec, spec.outputs)
-        x, odd_x = _believed(spec, spec.inputs, x)
-        y, odd_y = _believed(spec, spec.outputs, y)
+        x, x_err, odd_x, assumed_x = _believed(table, spec, spec.inputs)
+        y, y_err, odd_y, assumed_y = _believed(table, spec, spec.outputs)
         assumed = assumed_x | assumed_y
         ids, rows = star_ids(table, spec.id), _useful(x, y)
         if spec.id is None:
@@ -135,12 +136,18 @@ def pairs_of(stars: Pairs | Source, spec: Spec) -> Pairs:
 
 
 def _believed(
-    spec: Spec, items: Sequence[Input | Output], values: Floats
-) -> tuple[Floats, list[Odd]]:
-    """Return values (N, D) of a whole table without those that cannot be, and what was found."""
-    values, suspects = without_suspects(spec, items, values)
-    values, impossible = without_impossible(spec, items, values)
-    return values, suspects + impossible
+    table: Table, spec: Spec, items: Sequence[Input | Output]
+) -> tuple[Floats, Floats, list[Odd], dict[str, str]]:
+    """Return a whole table's values and errors without those that cannot be, and what was found.
+
+    And the units that were taken where none was given.
+    """
+    found = _quantities(table, spec, items)
+    names, errors = ([getattr(item, kind) for item in items] for kind in ("column", "error"))
+    x, odd = without_suspects(spec, names, found.values, found.factors)
+    x_err, odd_errors = without_suspects(spec, errors, found.errors, found.error_factors)
+    x, impossible = without_impossible(spec, items, x)
+    return x, x_err, odd + odd_errors + impossible, found.assumed
 
 
 def say_odd(
@@ -211,7 +218,7 @@ def read_inputs(source: Source, spec: Spec, usual: Scaler | None = None) -> Inpu
     raises as in `read_pairs`. A table without rows gives arrays without rows.
     """
     with named(source):
-        inputs = _inputs(read_table(source), spec, usual)
+        inputs = _inputs(read_table(source, layout_of(spec)), spec, usual)
     _say_assumed(source, inputs.assumed)
     say_odd(source, inputs.odd, len(inputs.x), spec)
     return inputs
@@ -227,7 +234,7 @@ def input_batches(
     """
     odd: list[Odd] = []
     stars = 0
-    for table in read_batches(source, rows, needed(spec)):
+    for table in read_batches(source, rows, needed(spec), layout_of(spec)):
         with named(source):
             inputs = _inputs(table, spec, usual, judge=judge)
         if judge:
@@ -241,10 +248,15 @@ def input_batches(
     say_odd(source, odd, stars, spec)
 
 
+def layout_of(spec: Spec) -> Layout:
+    """Return how a spec's tables are read: every digit of its identifiers counts."""
+    return Layout(ids=() if spec.id is None else (spec.id,))
+
+
 def needed(spec: Spec) -> Callable[[str], bool]:
     """Return what says of a column's name whether a translation needs it."""
     names = {name.lower() for name in _columns(spec)}
-    names |= {re.sub(r"\[\d+\]$", "", name) for name in names}
+    names |= {without_place(name) for name in names}
     return lambda name: name.lower() in names or is_id(name)
 
 
@@ -255,18 +267,18 @@ def _columns(spec: Spec) -> list[str]:
 
 def _inputs(table: Table, spec: Spec, usual: Scaler | None, *, judge: bool = True) -> Inputs:
     wanted = [item.column for item in spec.inputs]
-    there = [name for name in wanted if matches(table, re.sub(r"\[\d+\]$", "", name))]
+    there = [name for name in wanted if matches(table, without_place(name))]
     if len(wanted) > 1 and not there:
         raise CatalogueError(
             f"the table has none of the columns that {spec.name!r} is translated from "
             f"({', '.join(wanted)}); give a table of that survey, or a model of this one"
         )
-    x, x_err, assumed = _quantities(table, spec, spec.inputs, judge=judge)
-    x, far = without_beyond(spec, x, usual)
+    x, x_err, factors, _, assumed = _quantities(table, spec, spec.inputs, judge=judge)
+    x, far = without_beyond(spec, x, factors, usual)
     x, impossible = without_impossible(spec, spec.inputs, x)
     x[~np.isfinite(x)] = np.nan
     x_err[~(np.isfinite(x_err) & (x_err > 0))] = np.nan
-    return Inputs(x, x_err, identifiers(table, spec.id), assumed, far + impossible)
+    return Inputs(x, x_err, identifiers(table, spec.id), assumed, far + impossible, factors)
 
 
 def _say_assumed(source: Source, assumed: Mapping[str, str]) -> None:
@@ -290,25 +302,39 @@ def _said(text: str, _: int) -> None:
     log.warning(text)
 
 
+class _Quantities(NamedTuple):
+    """Values and errors (N, D) in the spec's units, and what they were multiplied by (D,).
+
+    ``assumed`` are the units that were taken where none was given.
+    """
+
+    values: Floats
+    errors: Floats
+    factors: Floats
+    error_factors: Floats
+    assumed: dict[str, str]
+
+
 def _quantities(
     table: Table, spec: Spec, items: Sequence[Input | Output], *, judge: bool = True
-) -> tuple[Floats, Floats, dict[str, str]]:
-    """Return values and errors, and the units that were taken where none was given."""
+) -> _Quantities:
     assumed, missing = {}, spec.sentinels or ()
-    values = np.full((len(table), len(items)), np.nan)
-    errors = values.copy()
+    values, errors = (np.full((len(table), len(items)), np.nan) for _ in range(2))
+    factors, error_factors = (np.ones(len(items)) for _ in range(2))
     for j, item in enumerate(items):
         wanted = read_unit(item.unit, f"the spec's {item.name}")
         values[:, j], own = numbers(table, item.column, wanted, None, missing)
         if judge:
             check_column(values[:, j], item)
+        factors[j] = error_factors[j] = 1.0 if own is None else own.to(wanted)
         if own is None and wanted != u.one:
             assumed[item.column] = item.unit
         if item.error is not None:
             errors[:, j], own = numbers(table, item.error, wanted, own, missing)
+            error_factors[j] = 1.0 if own is None else own.to(wanted)
             if own is None and wanted != u.one:
                 assumed[item.error] = item.unit
         if item.error_floor is not None:
             low = (errors[:, j] >= 0) & (errors[:, j] < item.error_floor)
             errors[low, j] = item.error_floor
-    return values, errors, assumed
+    return _Quantities(values, errors, factors, error_factors, assumed)

@@ -89,6 +89,9 @@ def _left(options: argparse.Namespace) -> str:
 
         if interrupted(options.out):
             return "go on with --resume, or begin anew with --overwrite"
+    out = getattr(options, "out", None)
+    if out is not None and Path(out).exists():  # a demo's folder, a model not judged yet
+        return f"nothing was left half-written; {out} is there"
     return "nothing was written"
 
 

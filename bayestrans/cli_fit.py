@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
 
 from .calibration import UNCALIBRATED, describe
-from .catalogue import check_writable, read_pairs, read_table, write_table
+from .catalogue import check_writable, layout_of, read_pairs, read_table, write_table
 from .columns import matches
 from .demo import demo
 from .diagnose import Diagnosis, diagnose
 from .evaluate import evaluate
 from .files import refuse_inputs
+from .formats import FORMATS, refuse_unwritable
 from .identifiers import star_ids
 from .infer import fit
 from .mclmc import MCLMC
@@ -39,8 +41,8 @@ def run_fit(options: argparse.Namespace) -> int:
     """Learn a translation and write the model."""
     refuse_inputs(options.out, options.pairs, options.spec)
     check_target(options.out, overwrite=options.overwrite)
-    table = _table_to_split(options)
     spec = Spec.from_toml(options.spec)
+    table = _table_to_split(options, spec)
     pairs = read_pairs(options.pairs, spec)
     test = None
     if options.hold_out:
@@ -81,16 +83,17 @@ def _judged(posterior: Posterior, pairs: Pairs, test: Pairs | None) -> Diagnosis
     return diagnosis
 
 
-def _table_to_split(options: argparse.Namespace) -> Table | None:
+def _table_to_split(options: argparse.Namespace, spec: Spec) -> Table | None:
     """Return the table of which the held-out rows are to be written, if they are."""
     if options.held_out is None:
         return None
     if not options.hold_out:
         raise ValueError("--held-out writes the stars that --hold-out keeps; give --hold-out 0.2")
     refuse_inputs(options.held_out, options.pairs, options.spec, options.out)
-    table = read_table(options.pairs)
+    table = read_table(options.pairs, layout_of(spec))
     vectors = any(column.ndim > 1 for column in table.itercols())
     check_writable(options.held_out, overwrite=options.overwrite, vectors=vectors)
+    refuse_unwritable(table, FORMATS[Path(options.held_out).suffix.lower()])  # before the work
     return table
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .layout import CatalogueError, plain
 from .sentinels import marked
-from .tables import NULL
+from .tables import COLUMNS, NULL
 from .units import NO_UNIT, read_unit
 
 Floats = NDArray[np.float64]
@@ -70,14 +70,7 @@ def find(table: Table, name: str, *, values: bool = True) -> Any:
     if not found and vector:
         found, index = matches(table, vector[1]), int(vector[2])
     if not found:
-        folded = {known.lower(): known for known in table.colnames}
-        near = [folded[n] for n in difflib.get_close_matches(name.lower(), folded)]
-        some = ", ".join(table.colnames[:10]) + ("" if len(table.colnames) <= 10 else ", ...")
-        hint = f"the nearest are {', '.join(near)}" if near else f"the table has {some or 'none'}"
-        remedy = "mend the name"
-        if values:
-            remedy += ", or add an empty column if all its values are missing"
-        raise CatalogueError(f"there is no column {name!r}; {hint}; {remedy}")
+        raise CatalogueError(_no_column(name, table, values))
     if len(found) > 1:
         both = " and ".join(found)
         raise CatalogueError(
@@ -98,6 +91,23 @@ def find(table: Table, name: str, *, values: bool = True) -> Any:
     each = " x ".join(map(str, column.shape[1:]))
     remedy = f"name one of them, as {found[0]}[0]" if column.ndim == 2 else "name another column"
     raise CatalogueError(f"{name}: each row of {found[0]} holds {each} values; {remedy}")
+
+
+def _no_column(name: str, table: Table, values: bool) -> str:
+    names = table.meta.get(COLUMNS, table.colnames)
+    folded = {known.lower(): known for known in names}
+    near = [folded[n] for n in difflib.get_close_matches(name.lower(), folded)]
+    some = ", ".join(names[:10]) + ("" if len(names) <= 10 else ", ...")
+    hint = f"the nearest are {', '.join(near)}" if near else f"the table has {some or 'none'}"
+    remedy = "mend the name"
+    if values:
+        remedy += ", or add an empty column if all its values are missing"
+    return f"there is no column {name!r}; {hint}; {remedy}"
+
+
+def without_place(name: str) -> str:
+    """Return the name of the column that a name means, ``FPARAM`` of ``FPARAM[0]``."""
+    return re.sub(r"\[\d+\]$", "", name)
 
 
 def matches(table: Table, name: str) -> list[str]:

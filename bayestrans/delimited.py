@@ -64,7 +64,7 @@ def _form(head: bytes, layout: Layout) -> _Form:
     _check_separator(separator, header, second.decode("utf-8", "replace").rstrip("\r\n"))
     names = next(csv.reader([header], delimiter=separator), [])
     text = [name for name in names if name.strip() in layout.text]
-    ids = [n for n in names if n.strip().lower().endswith("id") and n not in text]
+    ids = [name for name in names if layout.identifies(name) and name not in text]
     # In a table of one column an empty line is a gap.
     parse = pa.csv.ParseOptions(delimiter=separator, ignore_empty_lines=len(names) > 1)
     return _Form(names, ids, text, len(first), parse)
@@ -132,7 +132,9 @@ def _fits(text: pa.ChunkedArray, kind: pa.DataType) -> bool:
 # ---- in parts -----------------------------------------------------------------------------
 
 
-def csv_batches(path: Path, rows: int, wanted: Callable[[str], bool]) -> Iterator[Table] | None:
+def csv_batches(
+    path: Path, rows: int, wanted: Callable[[str], bool], layout: Layout = COMMON
+) -> Iterator[Table] | None:
     """Return tables of some rows each, of the wanted columns; nothing where it must be whole.
 
     Read twice: what kind of numbers a column holds is known at the end of the file only.
@@ -141,7 +143,7 @@ def csv_batches(path: Path, rows: int, wanted: Callable[[str], bool]) -> Iterato
         head = stream.read(HEAD)
     if path.stat().st_size < SMALL or b"\n" not in head:
         return None
-    form = _form(head, COMMON)
+    form = _form(head, layout)
     refuse_twice(name.strip() for name in form.names)
     names = [name for name in form.names if wanted(name.strip())]
     kinds = _kinds(path, form, names)

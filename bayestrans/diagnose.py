@@ -329,12 +329,16 @@ def _some(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 
 def _shared(probes: Pairs, pairs: Pairs) -> int:
     """Return how many of the probe stars are among these, number for number."""
-
-    def numbers(stars: Pairs) -> list[tuple[float, ...]]:
-        # A probe's gaps are filled, but what B measured is as it was.
-        return [tuple(row) for row in np.nan_to_num(np.hstack([stars.y, stars.y_err])).tolist()]
-
-    return sum(star in set(numbers(pairs)) for star in numbers(probes))
+    alike: dict[bytes, list[int]] = {}
+    for row, measured in enumerate(np.nan_to_num(np.hstack([pairs.y, pairs.y_err]))):
+        alike.setdefault(measured.tobytes(), []).append(row)
+    x, own = (np.hstack([stars.x, stars.x_err]) for stars in (pairs, probes))
+    return sum(
+        # A probe's gaps are filled: what a star lacks cannot tell it apart.
+        bool(np.all((x[rows] == inputs) | np.isnan(x[rows]), axis=1).any())
+        for measured, inputs in zip(np.hstack([probes.y, probes.y_err]), own, strict=True)
+        if (rows := alike.get(np.nan_to_num(measured).tobytes()))
+    )
 
 
 def _leave_out(

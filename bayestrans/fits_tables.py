@@ -79,7 +79,8 @@ def _fits_parts(path: Path, rows: int, wanted: Callable[[str], bool]) -> Iterato
             own = header.copy()
             own["NAXIS2"], own["PCOUNT"] = count, 0
             blocks = held + bytes(-len(held) % BLOCK)
-            part = fits.BinTableHDU.fromstring(own.tostring().encode("ascii") + blocks)
+            text = own.tostring().encode("ascii")
+            part = fits.BinTableHDU.fromstring(text + blocks, uint=True)  # as fits.open does
             table = _read_hdu(part)
             table.keep_columns(names)  # not table[names]: a table so indexed holds itself
             yield table

@@ -64,9 +64,13 @@ def _read_text(path: Path, layout: Layout) -> Table:
     return read_ecsv(path) if is_ecsv(path) else read_csv(path, layout)
 
 
-def text_batches(path: Path, rows: int, wanted: Callable[[str], bool]) -> Iterator[Table] | None:
+def text_batches(
+    path: Path, rows: int, wanted: Callable[[str], bool], layout: Layout
+) -> Iterator[Table] | None:
     """Return tables of some rows each of what goes by the name of CSV."""
-    return (ecsv_batches if is_ecsv(path) else csv_batches)(path, rows, wanted)
+    if is_ecsv(path):
+        return ecsv_batches(path, rows, wanted)
+    return csv_batches(path, rows, wanted, layout)
 
 
 FORMATS = {

@@ -111,8 +111,7 @@ def homogenise(
     combined is told in `bayestrans.combine` and in ``docs/homogenise.md``, how draws are in
     `bayestrans.merge_draws`.
     """
-    check_count("draws", draws, 0)
-    check_count("seed", seed, 0)
+    draws, seed = check_count("draws", draws, 0), check_count("seed", seed, 0)
     plan = (plan if isinstance(plan, Plan) else Plan.from_toml(plan)).ordered()
     target = plan.out if out is None else Path(out)
     if target is not None:

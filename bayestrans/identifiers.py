@@ -18,12 +18,25 @@ def star_ids(table: Table, name: str | None) -> NDArray[Any]:
     if name is None:
         return np.arange(len(table))
     values, null = plain(id_column(table, name))
-    null = null | ((values == NULL) | ~np.isfinite(values) if values.dtype.kind != "U" else False)
+    what = "are missing"
+    if values.dtype.kind != "U":
+        null = null | (values == NULL) | ~np.isfinite(values)
+        none = _no_stars(values[~null])
+        null = null | np.isin(values, none)
+        if len(none):
+            what += f" ({' and '.join(map(str, none))} name no star)"
     if null.any():
-        count = f"{int(null.sum())} of {len(null)} identifiers are missing"
+        count = f"{int(null.sum())} of {len(null)} identifiers {what}"
         first = int(np.flatnonzero(null)[0])
         raise CatalogueError(f"{name}: {count} (first in row {first}); remove those rows")
     return values.astype(np.int64) if values.dtype.kind == "f" else values
+
+
+def _no_stars(values: NDArray[Any]) -> NDArray[Any]:
+    """Return those of the numbers (N,), such as -1 and 0, that have more rows than any star."""
+    numbers, counts = np.unique(values, return_counts=True)
+    most = max(counts[numbers > 0], default=1)
+    return numbers[(numbers <= 0) & (counts > most)]
 
 
 def id_column(table: Table, name: str) -> Column:

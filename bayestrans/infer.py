@@ -98,7 +98,7 @@ def fit(
     if not isinstance(pairs, Pairs) or not sampler:
         what = f"pairs is a {type(pairs).__name__} and method a {type(method).__name__}"
         raise TypeError(f"{what}; give what read_pairs returns, and a sampler such as MCLMC()")
-    check_count("seed", seed, 0)
+    seed = check_count("seed", seed, 0)
     if noise.scatter is not None and len(noise.scatter) != len(pairs.spec.outputs):
         raise ValueError(
             f"noise.scatter has {len(noise.scatter)} values for {len(pairs.spec.outputs)} outputs"

@@ -10,7 +10,7 @@ from astropy import units as u
 from astropy.table import Column, MaskedColumn, Table, vstack
 from numpy.typing import NDArray
 
-from .columns import find
+from .columns import find, without_place
 from .merge import Stars
 from .plan import Member, PlanError
 from .tables import CatalogueError, named, plain, read_batches
@@ -63,7 +63,7 @@ def read_kept(surveys: Sequence[Member], taken: Collection[str]) -> list[Kept]:
 def _columns(member: Member) -> Table:
     if not member.keep:
         return Table()
-    wanted = {column.lower() for column in member.keep.values()}
+    wanted = {without_place(column.lower()) for column in member.keep.values()}
     parts = []
     for batch in read_batches(member.catalogue, ROWS, lambda name: name.lower() in wanted):
         with named(member.catalogue):

@@ -29,11 +29,19 @@ class Layout(NamedTuple):
         What separates the columns of a CSV file; commas are read as well.
     text : tuple of str
         Columns of a CSV file that are text although they look like numbers.
+    ids : tuple of str
+        Columns of a CSV file that are identifiers although their names do not end with ``id``.
     """
 
     hdus: tuple[str, ...] = ()
     separator: str = ","
     text: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+
+    def identifies(self, name: str) -> bool:
+        """Say whether every digit of a column counts."""
+        name = name.strip().lower()
+        return name.endswith("id") or name in {known.lower() for known in self.ids}
 
 
 #: One table in a file, comma-separated if it is text.

@@ -13,8 +13,11 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
+import astropy.units as u
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from .places import in_unit
 
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
@@ -238,7 +241,8 @@ def _worlds(
     radius: ArrayLike, height: ArrayLike, values: ArrayLike, bootstrap: bool, seed: int
 ) -> Iterator[_World]:
     """Yield the draws one by one, with the weights of their stars."""
-    given: list[Any] = [np.atleast_2d(np.asarray(a, float)) for a in (radius, height, values)]
+    kpc = in_unit(radius, u.kpc), in_unit(height, u.kpc)
+    given: list[Any] = [np.atleast_2d(a) for a in (*kpc, in_unit(values))]
     stars, draws = ({a.shape[axis] for a in given} for axis in (-1, 0))
     if {a.ndim for a in given} != {2} or len(stars) > 1 or len(draws - {1}) > 1:
         shapes = ", ".join(str(np.shape(a)) for a in (radius, height, values))

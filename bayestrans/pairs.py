@@ -63,6 +63,8 @@ class Pairs:
                 raise PairsError(f"{name} has shape {array.shape}; the spec asks for {shape}")
             good = np.isfinite(array) & ((array > 0) | ("err" not in name))
             object.__setattr__(self, name, array if good.all() else np.where(good, array, np.nan))
+        if np.ma.getmaskarray(self.ids).any():
+            raise PairsError("some ids are masked; give each row one, or remove it")
         object.__setattr__(self, "ids", np.asarray(self.ids))
         if self.ids.shape != (n,):
             raise PairsError(f"ids has shape {self.ids.shape}; give one identifier per row ({n})")

@@ -42,6 +42,13 @@ class Places(NamedTuple):
     azimuth: Floats
 
 
+def in_unit(values: ArrayLike, unit: u.UnitBase | None = None) -> Floats:
+    """Return numbers in a unit, masked ones as NaN; those that come without are in it already."""
+    own = getattr(values, "unit", None)
+    plain = np.ma.filled(np.ma.asarray(getattr(values, "value", values), dtype=np.float64), np.nan)
+    return np.asarray(plain if own is None or unit is None else u.Unit(own).to(unit, plain))
+
+
 def galactocentric(ra: ArrayLike, dec: ArrayLike, distance: ArrayLike) -> Places:
     """Return where stars are in the Galaxy.
 
@@ -50,9 +57,10 @@ def galactocentric(ra: ArrayLike, dec: ArrayLike, distance: ArrayLike) -> Places
     Parameters
     ----------
     ra, dec : (N,) arrays
-        ICRS, in degrees.
+        ICRS, in degrees (or with a unit of angle).
     distance : (N,) or (draw, N) array
-        From the Sun, in kpc. One that is missing or not positive gives NaN.
+        From the Sun, in kpc (or with a unit of length). One that is missing, masked or not
+        positive gives NaN.
 
     Returns
     -------
@@ -62,6 +70,8 @@ def galactocentric(ra: ArrayLike, dec: ArrayLike, distance: ArrayLike) -> Places
     ------
     ValueError
         For arrays that do not fit together.
+    UnitConversionError
+        For a unit of another kind.
 
     Examples
     --------
@@ -69,8 +79,7 @@ def galactocentric(ra: ArrayLike, dec: ArrayLike, distance: ArrayLike) -> Places
     >>> print(centre.radius.round(3), centre.height.round(3))
     [0.] [0.]
     """
-    ra, dec = np.asarray(ra, dtype=np.float64), np.asarray(dec, dtype=np.float64)
-    far = np.asarray(distance, dtype=np.float64)
+    ra, dec, far = in_unit(ra, u.deg), in_unit(dec, u.deg), in_unit(distance, u.kpc)
     if (
         ra.ndim != 1
         or ra.shape != dec.shape
@@ -102,8 +111,8 @@ def draw_distances(distance: ArrayLike, error: ArrayLike, draws: int, *, seed: i
     Parameters
     ----------
     distance, error : (N,) arrays
-        Median and one-sigma error, in one unit. No error counts as none; a distance that is
-        missing or not positive gives NaN.
+        Median and one-sigma error, in one unit (an error with its own is converted). No error
+        counts as none; a distance that is missing or not positive gives NaN.
     draws : int
     seed : int
 
@@ -111,8 +120,8 @@ def draw_distances(distance: ArrayLike, error: ArrayLike, draws: int, *, seed: i
     -------
     (draw, N) array
     """
-    distance = np.asarray(distance, dtype=np.float64)
-    error = np.asarray(error, dtype=np.float64)
+    unit = getattr(distance, "unit", None)
+    distance, error = in_unit(distance), in_unit(error, unit)
     far = np.where(np.isfinite(distance) & (distance > 0), distance, np.nan)
     width = np.where(np.isfinite(error) & (error > 0), error, 0.0) / far
     noise = np.random.default_rng(seed).standard_normal((draws, len(far)))

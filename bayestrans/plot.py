@@ -8,9 +8,7 @@ from typing import Any
 
 import numpy as np
 from arviz_stats import ecdf_utils
-from astropy.table import Table
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
@@ -20,6 +18,7 @@ from .neighbours import CLASSES
 from .plot_consistency import chain, round_trip
 from .plot_diagnose import loo_pit, predictive_check, trace_rank
 from .plot_importance import error_budget, importance
+from .plot_kiel import kiel
 from .plot_maps import galactic_maps, north_south
 from .plot_residuals import residuals, residuals_by_input
 from .plot_star import star
@@ -29,12 +28,8 @@ from .plot_style import (
     COLUMN,
     GREY,
     STYLE,
-    check_columns,
-    class_names,
-    crowded,
     frame,
     label,
-    numbers,
     panel_grid,
     symbol,
 )
@@ -71,9 +66,6 @@ LEAST_STARS = 30
 
 #: Samples of a uniform law from which the simultaneous band of `pit_ecdf` is found.
 BAND_SAMPLES = 1000
-
-#: Scores of support at which the colour bar of `kiel` may be labelled.
-SUPPORT_TICKS = (0.5, 1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 500, 1000)
 
 
 def coverage(evaluation: Evaluation, names: Sequence[str]) -> Figure:
@@ -233,72 +225,3 @@ def _coverage_line(axis: Axes, inside: Floats, group: str) -> None:
         lw=1.2,
         label=f"{group}: {count} stars",
     )
-
-
-def kiel(catalogue: Table, teff: str = "teff_mean", logg: str = "logg_mean") -> Figure:
-    """Show a translated catalogue in the Kiel diagram, coloured by support.
-
-    Parameters
-    ----------
-    catalogue : Table
-        What `translate` returned.
-    teff, logg : str
-        Its columns of effective temperature and surface gravity.
-
-    Returns
-    -------
-    Figure
-        Stars with many training stars near them are dark; those ``outside``
-        are crosses.
-
-    Raises
-    ------
-    ValueError
-        If a column is missing.
-    """
-    check_columns(catalogue, [teff, logg, "support", "support_class"])
-    x, y, score = (numbers(catalogue, name) for name in (teff, logg, "support"))
-    outside = class_names(catalogue) == CLASSES[-1]
-    figure = Figure(figsize=(COLUMN, 3.6), layout="constrained")
-    axis = figure.subplots()
-    rows = np.flatnonzero(~outside & np.isfinite(x + y))
-    rows = rows[np.argsort(score[rows])]
-    # A few odd stars must not take the colours from all the others.
-    top = max(2.0, float(np.percentile(score[rows], 99))) if len(rows) else 2.0
-    dots = axis.scatter(
-        x[rows],
-        y[rows],
-        c=score[rows],
-        s=2,
-        cmap="viridis",
-        norm=LogNorm(SUPPORT_TICKS[0], top),
-        linewidths=0,
-        rasterized=True,
-    )
-    known = outside & np.isfinite(x + y)
-    cross = {"marker": "x", "color": CLASS_STYLES["outside"]["color"]}
-    smaller = crowded(known.sum())
-    axis.scatter(
-        x[known],
-        y[known],
-        s=6 * smaller,
-        linewidths=0.5 * smaller,
-        alpha=0.8,
-        rasterized=True,
-        **cross,
-    )
-    bar = figure.colorbar(dots, ax=axis, extend="both", pad=0.02)
-    bar.set_label("support (1: usual spacing; larger: sparser)", fontsize=STYLE["labelsize"])
-    ticks = [tick for tick in SUPPORT_TICKS if tick <= top]
-    bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
-    bar.ax.tick_params(labelsize=STYLE["ticksize"])
-    bar.ax.minorticks_off()
-    share = f"outside: {known.sum()} of {len(x)} stars"
-    axis.scatter([], [], s=12, linewidths=0.8, label=share, **cross)
-    axis.legend(fontsize=7, loc="upper left", frameon=False)
-    axis.set_xlim(*np.nanpercentile(x, [99.95, 0.05]) + np.array([150, -150]))
-    axis.set_ylim(*np.nanpercentile(y, [99.95, 0.05]) + np.array([0.25, -0.25]))
-    axis.set_xlabel(label("teff", "K"), fontsize=STYLE["labelsize"])
-    axis.set_ylabel(label("logg", ""), fontsize=STYLE["labelsize"])
-    frame(axis)
-    return figure

@@ -111,7 +111,7 @@ def _differences(axis: Axes, found: Consistency, k: int) -> None:
     middle = float(np.median(away[known]))
     axis.set_ylim(middle - 4.5 * spread, middle + 4.5 * spread)
     low, high = np.percentile(place[known], [0.2, 99.8])
-    axis.set_xlim(*((high, low) if found.names[k] in REVERSED[:1] else (low, high)))
+    axis.set_xlim(*((high, low) if found.names[k] in REVERSED else (low, high)))
     axis.yaxis.set_major_locator(MaxNLocator(5))
     text = rf"median {middle:+.2g}, $\sigma_\mathrm{{MAD}}$ {spread:.3g}"
     _write(axis, 0.02, "left", text)

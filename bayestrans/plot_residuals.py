@@ -175,7 +175,7 @@ def _aim(axis: Axes, place: Floats, name: str) -> None:
     place = place[np.isfinite(place)]
     if len(place) and np.ptp(place) > 0:
         low, high = np.percentile(place, [0.2, 99.8])
-        axis.set_xlim(*((high, low) if name in REVERSED[:1] else (low, high)))
+        axis.set_xlim(*((high, low) if name in REVERSED else (low, high)))
 
 
 def _draw(

@@ -46,6 +46,9 @@ FILLS = ("white", "#ebebeb", "#d9d9d9", "#c4c4c4")
 #: Bins along each axis of the corner plot.
 BINS = 30
 
+#: Classes from below to above: the larger markers of `sparse` would hide the usual stars.
+DRAWN = ("sparse", "dense", "outside")
+
 #: A running median needs as many stars in a bin.
 LEAST_IN_BIN = 15
 
@@ -205,7 +208,7 @@ def _class_points(axis: Axes, x: Floats, y: Floats, classes: Labels) -> None:
             alpha=style["alpha"],
             linewidths=0.5 * smaller if style["marker"] == "x" else 0,
             rasterized=True,
-            zorder=3,
+            zorder=3 + DRAWN.index(name),
         )
 
 
@@ -255,7 +258,7 @@ def width_by_support(catalogue: Table, *, points: int = 4000, seed: int = 0) -> 
     known = np.isfinite(score) & np.isfinite(sum(widths.values()))
     if not known.any():
         raise ValueError("no star of the catalogue has an answer; there is nothing to draw")
-    starts = _class_starts(score[known], classes[known])
+    starts = class_starts(score[known], classes[known])
     shown = np.random.default_rng(seed).permutation(np.flatnonzero(known))[:points]
     figure, panels = panel_grid(len(widths), 1.9, sharex=True)
     for axis, (name, width) in zip(panels, widths.items(), strict=True):
@@ -288,8 +291,8 @@ def _half_widths(catalogue: Table) -> dict[str, Floats]:
     }
 
 
-def _class_starts(score: Floats, classes: Labels) -> dict[str, float]:
-    """Return the score at which each class after the first begins, as the stars show it."""
+def class_starts(score: Floats, classes: Labels) -> dict[str, float]:
+    """Return the score at which each class after the first begins, as stars (N,) show it."""
     starts = {}
     for number, name in enumerate(CLASSES[1:], start=1):
         below = score[np.isin(classes, CLASSES[:number])]

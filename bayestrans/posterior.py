@@ -158,7 +158,7 @@ class Posterior:
             B's true parameters, what B would measure (with its quoted errors
             ``y_err``), or the mean alone (the network's own uncertainty).
         y_err : (N, K) array, optional
-            Needed for ``kind="measured"`` with arrays; the usual one where NaN.
+            Needed for ``kind="measured"`` with arrays; the usual one where not positive.
         draws : int, optional
             How many posterior draws, evenly spaced; all by default. One of each four is
             wider where training stars are few, of fewer than four the last.
@@ -189,9 +189,10 @@ class Posterior:
             raise ValueError("kind='measured' needs y_err, the quoted errors of survey B")
         extra = np.zeros((len(x), len(self.spec.outputs)))
         if kind == "measured":
-            if np.asarray(y_err).shape != extra.shape:
-                raise ValueError(f"y_err has shape {np.asarray(y_err).shape}; give {extra.shape}")
-            extra = self.scaler.noise(np.asarray(y_err, dtype=np.float64))
+            y_err = plain_numbers(y_err, "y_err")
+            if y_err.shape != extra.shape:
+                raise ValueError(f"y_err has shape {y_err.shape}; give {extra.shape}")
+            extra = self.scaler.noise(np.where(y_err > 0, y_err, np.nan))
         keys = star_keys(x, x_err)
         result = np.full((self._count(draws), len(x), len(self.spec.outputs)), np.nan)
         for block in self.blocks:

@@ -14,6 +14,7 @@ import optax
 from numpy.typing import NDArray
 from numpyro.infer import NUTS as NumpyroNUTS
 
+from .arguments import plain_fields
 from .chains import PerChain
 from .programs import compiled
 from .progress import progress_bar
@@ -62,7 +63,8 @@ class Method(Protocol):
 
 
 def check_counts(method: object, **counts: int) -> None:
-    """Raise where a method was asked for less than one of something."""
+    """Raise where a method was asked for less than one of something; make its numbers plain."""
+    plain_fields(method)
     for name, count in counts.items():
         if count < 1:
             raise ValueError(f"{type(method).__name__} has {name} = {count}; it must be at least 1")
@@ -273,6 +275,7 @@ class NUTS:
             warmup=self.warmup,
             draws=self.draws,
             depth=self.max_tree_depth,
+            warm_steps=self.warm_steps,
         )
 
     def refit(self) -> None:

@@ -156,7 +156,7 @@ def _input_scales(pairs: Pairs) -> tuple[Floats, Floats]:
 
 
 def _check_varies(values: Floats, what: str) -> None:
-    if not values.std() > 1e-12 * max(1.0, abs(values.mean())):
+    if not values.std() > 1e-12 * np.abs(values).max():
         raise PairsError(
             f"{what} is constant ({values[0]:g}) in all "
             f"{len(values)} training stars that have it; leave it out of the spec"

@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .scale import Scaler
-from .spec import Input, Output, Spec
+from .spec import Spec
 
 Floats = NDArray[np.float64]
 
 #: What surveys write for "no value", with either sign.
 SENTINELS = (99.0, 999.0, 9999.0, 99999.0)
+#: What NumPy and others fill gaps with, which single precision rounds.
+FILLS = (1e20, 1e30)
 #: In a catalogue, whose stars are judged one by one, such a number is a sentinel this many
 #: robust standard deviations of the training stars from their median.
 FAR = 15.0
@@ -47,13 +49,13 @@ def marked(values: NDArray[Any], sentinels: Iterable[float]) -> NDArray[np.bool_
 def suspects(values: Floats) -> dict[float, int]:
     """Return numbers among values (N,) that look like sentinels, and how often each is there.
 
-    Such a number is one of `SENTINELS`, and the gap between it and the nearest of
+    Such a number is one of `SENTINELS` or `FILLS`, and the gap between it and the nearest of
     the other values is wider than 98 per cent of those values are apart: a star
     of 9999 K among hot stars is none, -9999 is. Values that are all the same, or all
     sentinels, cannot tell.
     """
     values = values[np.isfinite(values)]
-    candidate = np.isin(np.abs(values), SENTINELS)
+    candidate = _listed(values)
     others = values[~candidate]
     if not len(others) or not candidate.any():
         return {}
@@ -66,35 +68,52 @@ def suspects(values: Floats) -> dict[float, int]:
     }
 
 
+def _listed(values: Floats) -> NDArray[np.bool_]:
+    size = np.abs(values)
+    fills = [np.abs(size - fill) < 1e-6 * fill for fill in FILLS]
+    return np.isin(size, SENTINELS) | np.any(fills, axis=0)
+
+
+def as_held(values: Floats, factors: Floats) -> Floats:
+    """Return values (N, D) as the table holds them, before the conversion by factors (D,)."""
+    # Back and forth, -9999 is so but for the last digit.
+    return np.where(factors == 1.0, values, np.round(values / factors, 6))
+
+
 def without_suspects(
-    spec: Spec, items: Sequence[Input | Output], values: Floats
+    spec: Spec, columns: Sequence[str | None], values: Floats, factors: Floats
 ) -> tuple[Floats, list[Odd]]:
     """Return values (N, D) of a whole table without what looks like sentinels, and what was found.
 
+    They are looked for as the table holds them, before a conversion of units (`as_held`).
     Whoever has named some may not know of others: nothing changes only where the spec says that
     there are none (``sentinels = []``).
     """
     if spec.sentinels == ():
         return values, []
     values, said = values.copy(), []
-    for column, item in zip(values.T, items, strict=True):
-        for number, count in suspects(column).items():
-            column[column == number] = np.nan
-            said.append(Odd(item.column, f"{number:g}", count))
+    held = as_held(values, factors)
+    for column, raw, name in zip(values.T, held.T, columns, strict=True):
+        for number, count in suspects(raw).items():
+            column[raw == number] = np.nan
+            said.append(Odd(str(name), f"{number:g}", count))
     return values, said
 
 
-def without_beyond(spec: Spec, x: Floats, usual: Scaler | None) -> tuple[Floats, list[Odd]]:
+def without_beyond(
+    spec: Spec, x: Floats, factors: Floats, usual: Scaler | None
+) -> tuple[Floats, list[Odd]]:
     """Return inputs (N, D) without sentinels far beyond the training stars, star by star.
 
     Nothing changes where `without_suspects` changes nothing.
     """
     if usual is None or spec.sentinels == ():
         return x, []
-    far = (np.abs(x - usual.x_centre) > FAR * usual.x_scale) & np.isin(np.abs(x), SENTINELS)
+    held = as_held(x, factors)
+    far = (np.abs(x - usual.x_centre) > FAR * usual.x_scale) & _listed(held)
     x, said = x.copy(), []
-    for column, bad, item in zip(x.T, far.T, spec.inputs, strict=True):
-        numbers, counts = np.unique(column[bad], return_counts=True)
+    for column, raw, bad, item in zip(x.T, held.T, far.T, spec.inputs, strict=True):
+        numbers, counts = np.unique(raw[bad], return_counts=True)
         said += [Odd(item.column, f"{n:g}", int(c)) for n, c in zip(numbers, counts, strict=True)]
         column[bad] = np.nan
     return x, said

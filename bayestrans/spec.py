@@ -120,8 +120,8 @@ class Spec:
     ------
     SpecError
         For duplicate names, an error that is its own value, an output that corrects an
-        unknown input or one in another unit, no input or output at all, or a sentinel
-        that is not a finite number.
+        unknown input or one in another unit, no input or output at all, a sentinel
+        that is not a finite number, or an ``error_floor`` that is not positive or has no error.
 
     Examples
     --------
@@ -155,6 +155,7 @@ class Spec:
                         f"{kind} {item.name!r} and its error are one column ({item.column}); "
                         "name the column of the error, or none"
                     )
+                _check_floor(f"[{kind}.{item.name}]", item)
         for output in self.outputs:
             name = output.name  # which names columns of catalogues and arrays of model files
             if name in ("intrinsic", "joint") or not name or set(name) & set("/. "):
@@ -297,6 +298,12 @@ def _check_sentinels(sentinels: object) -> None:
         raise SpecError(f"sentinels = {found!r} must be a list of numbers, such as [-9999.0]")
 
 
+def _check_floor(what: str, item: Input | Output) -> None:
+    floor = item.error_floor
+    if floor is not None and (item.error is None or not 0 < floor < math.inf):
+        raise SpecError(f"{what} error_floor = {floor} needs an error column and a positive value")
+
+
 def _quoted(value: str | bool | float | list[float]) -> str:
     """Return a value as TOML, which reads JSON's strings but not its surrogates."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
@@ -328,9 +335,4 @@ def _fields(
         wanted: tuple[type, ...] = KEY_TYPES.get(key, (str,))
         if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
             raise SpecError(f"[{where}] {key} = {value!r} must be a {wanted[0].__name__}")
-    floor = table.get("error_floor")
-    if floor is not None and ("error" not in table or not 0 < floor < math.inf):
-        raise SpecError(
-            f"[{where}] error_floor = {floor} needs an error column and a positive value"
-        )
     return {"name": name, **table}

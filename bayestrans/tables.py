@@ -48,6 +48,9 @@ __all__ = [
     "write_table",
 ]
 
+#: Under this name a part of a table tells the columns of the whole.
+COLUMNS = "columns of the file"
+
 type Source = str | os.PathLike[str] | Table | pd.DataFrame
 
 
@@ -79,27 +82,38 @@ def read_table(source: Source, layout: Layout = COMMON) -> Table:
 
 
 def read_batches(
-    source: Source, rows: int, wanted: Callable[[str], bool] = lambda _: True
+    source: Source,
+    rows: int,
+    wanted: Callable[[str], bool] = lambda _: True,
+    layout: Layout = COMMON,
 ) -> Iterator[Table]:
     """Yield a table in parts of ``rows`` rows, at least one.
 
     In bounded memory, but for binary VOTables, lists of any length and gzipped FITS.
-    ``wanted`` says which columns are needed: others may be left out.
+    ``wanted`` says which columns are needed: others may be left out, and their names are told
+    in ``meta`` under `COLUMNS` then.
     """
     kind = _kind(source)
+    names: dict[str, None] = {}
+
+    def asked(name: str) -> bool:
+        names[name] = None
+        return wanted(name)
+
     if kind in BATCHES and isinstance(source, str | os.PathLike):
         path, remedy = Path(source), "check that it is complete and its suffix right"
         with named(source):
             with _explained(kind, remedy, path), _strictly():
-                parts = BATCHES[kind](path, rows, wanted)
+                parts = BATCHES[kind](path, rows, asked, *([layout] if kind == "CSV" else []))
             while parts is not None:
                 # Not beyond the reading: what is done with a part has filters of its own.
                 with _explained(kind, remedy, path), _strictly():
                     part = next(parts, None)
                 if part is None:
                     return
+                part.meta[COLUMNS] = list(names)
                 yield _tidy(part)
-    table = read_table(source)
+    table = read_table(source, layout)
     for start in range(0, max(1, len(table)), rows):
         yield table[start : start + rows]
 

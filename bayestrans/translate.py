@@ -99,8 +99,7 @@ def translate(
         ``chunk_size`` below one.
     """
     check_posterior(posterior)
-    settings = Settings(overwrite, resume, draws, seed, strict, progress, chunk_size)
-    settings.check()
+    settings = Settings(overwrite, resume, draws, seed, strict, progress, chunk_size).checked()
     if out is not None and not is_hats(catalogue):
         tables: list[Table] = []
         _write(posterior, catalogue, Path(out), tables, settings)
@@ -110,7 +109,7 @@ def translate(
             f"{catalogue}: a HATS catalogue is translated into another one; use translate_file"
         )
     batches = _begun(_batches(posterior, catalogue, settings))
-    answers = _answers(posterior, draws, seed)
+    answers = _answers(posterior, settings.draws, settings.seed)
     _check_inside(answers, catalogue, settings)
     job = job_of(answers, digest(catalogue), settings.rows)
     count, parts = Count(), []
@@ -149,8 +148,7 @@ def translate_file(
     check_posterior(posterior)
     if draws:
         posterior.check_draws(draws)
-    settings = Settings(overwrite, resume, draws, seed, strict, progress, chunk_size)
-    settings.check()
+    settings = Settings(overwrite, resume, draws, seed, strict, progress, chunk_size).checked()
     if is_hats(catalogue):
         return translate_hats(posterior, Path(catalogue), Path(out), settings)
     return _write(posterior, catalogue, Path(out), None, settings)

@@ -66,12 +66,15 @@ class Settings(NamedTuple):
         """The share of the stars that may lie outside the support; None without limit."""
         return None if self.strict is False else 0.0 if self.strict is True else self.strict
 
-    def check(self) -> None:
-        """Raise ValueError for a setting that makes no sense."""
-        check_count("seed", self.seed, 0)
-        check_count("chunk_size", self.rows, 1)
+    def checked(self) -> Settings:
+        """Return them with plain numbers; raise ValueError for one that makes no sense."""
         if not isinstance(self.strict, bool) and not 0.0 <= self.strict < 1.0:
             raise ValueError(f"strict is {self.strict}; give True, False, or a share such as 0.05")
+        return self._replace(
+            draws=check_count("draws", self.draws, 0),
+            seed=check_count("seed", self.seed, 0),
+            chunk_size=check_count("chunk_size", self.rows, 1),
+        )
 
 
 def refuse_outside(outside: int, stars: int, allowed: float | None) -> None:

@@ -10,7 +10,7 @@ import sys
 import astropy.units as u
 import numpy as np
 import pytest
-from astropy.table import vstack
+from astropy.table import Table, vstack
 from tiny import temperatures, tiny_fit
 
 import bayestrans as bt
@@ -186,3 +186,26 @@ def test_lines_of_csv_are_counted_for_the_bar(tmp_path):
     for text, rows in (("a,b\n1,2\n3,4\n", 2), ("a,b\n1,2\n3,4", 2), ("a,b\n", 0)):
         (tmp_path / "t.csv").write_text(text)
         assert count_rows(tmp_path / "t.csv") == rows
+
+
+def test_numbers_of_numpy_are_as_good_as_pythons(tmp_path):
+    one, four = np.int64(1), np.int64(4)
+    method = bt.MCLMC(chains=np.int64(2), draws=four, steps=np.int32(8), warm_steps=four)
+    found = bt.fit(temperatures(), method=method, seed=one, calibrate=False, progress=False)
+    found.save(tmp_path / "m.nc")
+    assert bt.load(tmp_path / "m.nc").digest == found.digest
+    table = Table(bt.simulate(10, 3, seed=one).catalogue)
+    for out in (None, tmp_path / "a.parquet"):
+        again = bt.translate(found, table, out, draws=four, seed=one, chunk_size=four)
+        assert len(again) == 3
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("err", [np.ma.array([[1e20]], mask=[[True]]), [[-9999.0]], [[np.nan]]])
+def test_an_error_of_b_that_is_none_is_the_usual_one(err):
+    model = tiny_fit(bt.SVI(steps=50, draws=20))
+    x = np.array([[5000.0]]), np.array([[50.0]])
+    usual = model.predict(*x, kind="measured", y_err=[[model.scaler.usual_err[0]]])
+    np.testing.assert_array_equal(model.predict(*x, kind="measured", y_err=err), usual)
+    with pytest.raises(ValueError, match="y_err has the unit K"):
+        model.predict(*x, kind="measured", y_err=[[1.0]] * u.K)

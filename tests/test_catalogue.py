@@ -12,6 +12,7 @@ from astropy.table import Column, MaskedColumn, Table
 from three_stars import BIG, SPEC, one, refusal, three_stars
 
 from bayestrans.catalogue import (
+    CatalogueError,
     input_batches,
     read_inputs,
     read_pairs,
@@ -360,3 +361,37 @@ def test_the_galah_fits_file_is_read_without_a_warning(real_data):
     assert np.isfinite(inputs.x[:, 0]).all()
     assert 0 < np.isnan(inputs.x[:, 1]).sum() < 1061
     assert np.nanmin(inputs.x[:, 1]) >= 0
+
+
+@pytest.mark.parametrize("suffix", [".fits", ".parquet", ".csv"])
+def test_the_nearest_name_is_that_of_the_file_however_it_is_read(table, tmp_path, suffix):
+    table.rename_column("teff_a", "teff_a_dr3")
+    path = tmp_path / f"a{suffix}"
+    write_table(table, path)
+    with pytest.raises(CatalogueError, match=r"'teff_a'; the nearest are .*teff_a_dr3"):
+        list(input_batches(path, SPEC, None, 2))
+
+
+def test_numbers_that_name_no_star_are_no_identifier():
+    count = 60
+    ids = np.arange(1, count + 1)
+    ids[::4] = -1
+    table = Table({"sobject_id": ids, "x": np.arange(60.0), "y": np.arange(60.0) ** 2})
+    spec = Spec("s", (Input("x", "x"),), (Output("y", "y"),), id="sobject_id")
+    said = "15 of 60 identifiers are missing (-1 name no star) (first in row 0); remove those rows"
+    assert said in refusal(read_pairs, table, spec)
+    table["sobject_id"] = np.arange(count) // 3  # a star 0 with as many rows as any
+    assert len(set(read_pairs(table, spec).ids)) == 20
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_every_digit_of_the_specs_identifier_is_kept_whatever_its_name(
+    tmp_path, monkeypatch, large
+):
+    monkeypatch.setattr("bayestrans.delimited.SMALL", 0 if large else 2**26)
+    path = tmp_path / "k.csv"
+    path.write_text("KIC,x,y\n001430163,1.0,2.0\n001430164,2.0,5.0\n")
+    spec = Spec("s", (Input("x", "x"),), (Output("y", "y"),), id="kic")
+    (found,) = input_batches(path, spec, None, 9)
+    assert found.identifiers["KIC"].tolist() == ["001430163", "001430164"]
+    assert read_pairs(path, spec).ids.tolist() == ["001430163", "001430164"]

@@ -83,6 +83,15 @@ def test_unusable_pairs_are_refused(given, tmp_path, refused, fault, words):
     assert words in refused("fit", tmp_path / "p.csv", "--spec", spec, "--out", out)
 
 
+def test_held_out_stars_that_a_format_cannot_hold_are_told_before_the_fit(given, tmp_path, refused):
+    table = given.common.copy()
+    table["note"] = np.where(np.arange(len(table)) == 7, "\u03b1 Cen", "")
+    write_table(table, tmp_path / "p.csv")
+    split = ["--hold-out", 0.2, "--held-out", tmp_path / "h.fits"]
+    rest = ["--spec", given["spec.toml"], "--out", tmp_path / "m.nc", *split]
+    assert "1 rows have other letters; write .parquet" in refused("fit", tmp_path / "p.csv", *rest)
+
+
 def test_an_existing_output_is_refused(given, model, tmp_path, refused):
     stars, pairs, spec = given["a.csv"], given["train.csv"], given["spec.toml"]
     (tmp_path / "b.csv").write_text("precious")

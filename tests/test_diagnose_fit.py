@@ -346,3 +346,10 @@ def test_the_command_compares_with_the_tables_that_are_given(train, test_stars, 
     tree.close()
     assert cli.main(["diagnose", model, "--pairs", given["--train"]]) == 2
     assert "were in the fit; give stars that were not" in capsys.readouterr().err
+
+
+def test_other_stars_with_the_same_answers_are_no_stars_of_the_fit(train, test_stars):
+    same = test_stars.y.copy(), test_stars.y_err.copy()
+    same[0][:100], same[1][:100] = train.y[:100], train.y_err[:100]
+    others = dataclasses.replace(test_stars, y=same[0], y_err=same[1])
+    assert bt.diagnose(drawn(train), held_out=others).held_out is not None

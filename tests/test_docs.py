@@ -172,7 +172,6 @@ def test_blocks_of_the_readme_run(tmp_path, monkeypatch, quick):
     assert [b.kind for b in rest if b.kind != "sh"] == ["toml", "python"]
     joined = rest.index(next(b for b in rest if b.kind == "python")) + 1
     assert run_blocks("README", [*rest[:joined], show]) == 2
-    (tmp_path / "a_on_b.parquet").unlink()  # which the command line writes again
     run_blocks("README", rest[joined:])
     assert {path.name for path in tmp_path.glob("*")} >= {"a_on_b.parquet", "report", "a_to_b.nc"}
 

@@ -16,9 +16,11 @@ from three_surveys import BASE_COLUMNS, OWN, STARS, plan_of, small, tables
 
 import bayestrans as bt
 from bayestrans.homogenise import homogenise
+from bayestrans.keep import read_kept
 from bayestrans.merge import from_model, population_of
 from bayestrans.merged import own_names
-from bayestrans.tables import digest, read_table
+from bayestrans.plan import Member
+from bayestrans.tables import digest, read_table, write_table
 
 NUMBERS = [f"{n}_{part}" for n in linear.NAMES for part in ("mean", "sd", "p16", "p50", "p84")]
 
@@ -331,6 +333,20 @@ def keeping(given, models, **keep) -> bt.Plan:
     plan = plan_of(given, models)
     members = (dataclasses.replace(one, keep=keep.get(one.name, {})) for one in plan.surveys)
     return dataclasses.replace(plan, surveys=tuple(members))
+
+
+@pytest.mark.parametrize("suffix", [".fits", ".parquet"])
+def test_an_element_of_a_vector_is_kept_from_a_file_and_a_slip_told_with_its_names(
+    suffix, tmp_path
+):
+    write_table(Table({"ID": [1, 2], "FPARAM": [[1.0, 2.0], [3.0, 4.0]]}), tmp_path / f"a{suffix}")
+    column = bt.Input("teff", "teff", "e_teff", "K")
+    one = Member("a", tmp_path / f"a{suffix}", "ID", columns=(column,), keep={"t": "fparam[1]"})
+    (kept,) = read_kept([one], ())
+    assert kept.parts[0][0].tolist() == [2.0, 4.0]
+    slip = dataclasses.replace(one, keep={"t": "FPARM"})
+    with pytest.raises(bt.CatalogueError, match="no column 'FPARM'; the nearest are FPARAM"):
+        read_kept([slip], ())
 
 
 @pytest.mark.parametrize("draws", [0, 2])

@@ -26,10 +26,10 @@ LEVELS = (
     "measured left_out convergence checks trees plan merge merge_draws merged keep "
     "agreement ways",
     "infer support diagnose evaluate importance translate consistency",
-    "homogenise plot plot_consistency plot_diagnose plot_importance plot_maps plot_residuals "
-    "plot_star plot_style plot_support report report_page report_scores report_sections "
-    "report_verdicts cli cli_catalogues cli_consistency cli_fit cli_judge cli_surveys demo "
-    "__main__ "
+    "homogenise plot plot_consistency plot_diagnose plot_importance plot_kiel plot_maps "
+    "plot_residuals plot_star plot_style plot_support report report_page report_scores "
+    "report_sections report_verdicts cli cli_catalogues cli_consistency cli_fit cli_judge "
+    "cli_surveys demo __main__ "
     "__init__",
 )
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names.split()}

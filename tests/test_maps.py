@@ -6,9 +6,11 @@ import dataclasses
 import math
 from functools import cache
 
+import astropy.units as u
 import numpy as np
 import pytest
 from astropy.coordinates import Galactocentric, SkyCoord, galactocentric_frame_defaults
+from astropy.table import Column, MaskedColumn
 from scipy import stats
 
 import bayestrans as bt
@@ -317,3 +319,26 @@ def test_pictures_of_nothing_are_refused():
     none = bt.asymmetry([8.0], [0.0], [[1.0]], radii=(7, 9), height_edges=[0, 1])
     with pytest.raises(ValueError, match="no bin"):
         plot.north_south({"one": none}, "fe_h")
+
+
+def test_units_and_masks_of_places_count():
+    plain = bt.galactocentric([10.0, 20.0], [10.0, -20.0], [1.0, 2.0])
+    given = [10.0, 20.0] * u.deg, np.radians([10.0, -20.0]) * u.rad, [1000.0, 2000.0] * u.pc
+    for found in (bt.galactocentric(*given), bt.galactocentric(*map(Column, given))):
+        np.testing.assert_allclose(found.radius, plain.radius, rtol=1e-12)
+    masked = bt.galactocentric([10.0, 20.0], [10.0, -20.0], MaskedColumn([1.0, 0.5], mask=[0, 1]))
+    np.testing.assert_array_equal(np.isnan(masked.radius), [False, True])
+    far = bt.draw_distances([1.0] * u.kpc, [100.0] * u.pc, 4000)
+    np.testing.assert_allclose(np.log(far).std(), 0.1, rtol=0.05)
+    with pytest.raises(u.UnitConversionError):
+        bt.galactocentric([10.0], [10.0], [1.0] * u.mas)
+
+
+def test_masked_values_are_no_zeros_of_a_map():
+    values = np.ma.array(np.full(40, -0.2), mask=np.arange(40) % 2 == 0)
+    values.data[::2] = 0.0
+    where = np.full(40, 8.5), np.full(40, 0.5)
+    edges = np.array([8.0, 9.0]), np.array([0.0, 1.0])
+    found = bt.binned_map(*where, values, edges, statistic="mean", bootstrap=False)
+    np.testing.assert_allclose(found.draws, -0.2)
+    assert found.stars.sum() == 20

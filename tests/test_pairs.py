@@ -197,3 +197,11 @@ def test_neither_part_of_a_split_is_empty(fraction):
 def test_one_star_cannot_be_split():
     with pytest.raises(PairsError, match="star"):
         pairs([5, 5]).split(0.5)
+
+
+def test_a_masked_identifier_names_no_star():
+    values = np.arange(3.0)[:, None]
+    spec = Spec("s", (Input("x", "x"),), (Output("y", "y"),))
+    ids = np.ma.array([7, 0, 8], mask=[False, True, False])
+    with pytest.raises(PairsError, match="ids are masked"):
+        Pairs(spec, values, values, values, values, ids)

@@ -152,3 +152,12 @@ def test_binary_votables_are_read_at_once(tmp_path):
     path = tmp_path / "t.vot"
     PARTS[0]["id", "teff"].write(path, format="votable", tabledata_format="binary2")
     assert [len(one) for one in read_batches(path, 2)] == [2, 2, 1]
+
+
+@pytest.mark.parametrize("kind", ["u2", "u4", "u8"])
+def test_unsigned_integers_of_fits_are_so_in_parts(kind, tmp_path):
+    numbers = np.array([1, 2**15 + 1, np.iinfo(kind).max], kind)  # the last, in FITS, is negative
+    Table({"uid": numbers}).write(tmp_path / "u.fits")
+    found = np.concatenate([one["uid"] for one in read_batches(tmp_path / "u.fits", 2)])
+    assert found.dtype.kind == "u"
+    np.testing.assert_array_equal(found, numbers)

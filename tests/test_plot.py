@@ -83,12 +83,12 @@ def test_stars_beyond_the_frame_are_counted(figure):
     assert "beyond the frame" in texts(figure.axes[-1])  # the binaries' velocities
 
 
-def test_both_sides_of_a_row_share_their_axes_and_teff_runs_to_the_left(figure):
+def test_both_sides_of_a_row_share_their_axes_and_run_as_in_a_kiel_diagram(figure):
     for left, right in zip(figure.axes[::2], figure.axes[1::2], strict=True):
         assert left.get_ylim() == right.get_ylim()
         assert left.get_xlim() == right.get_xlim()
     directions = [np.sign(np.diff(axis.get_xlim())[0]) for axis in figure.axes[::2]]
-    assert directions == [-1, 1, 1, 1, 1]
+    assert directions == [-1, -1, 1, 1, 1]
 
 
 def test_residuals_of_one_output():
@@ -157,7 +157,7 @@ def test_residuals_by_input_show_each_input_of_the_network(posterior, split):
             above = np.column_stack([test.x[:, j], before])
             assert any(np.array_equal(above, places) for places in drawn)
             low, high = below.get_xlim()
-            assert (low > high) == (item.name == "teff")
+            assert (low > high) == (item.name in ("teff", "logg"))
 
 
 def test_residuals_by_input_leave_out_gaps_and_what_a_does_not_have():

@@ -274,7 +274,14 @@ def test_kiel_diagram_shows_every_star_and_counts_those_outside(catalogue):
     assert legend == f"outside: {is_outside.sum()} of 500 stars"
     assert "support" in bar.get_ylabel()
     colours = axis.collections[0].get_array()
-    np.testing.assert_array_equal(np.sort(catalogue["support"][~is_outside]), colours)
+    support = np.asarray(catalogue["support"])[~is_outside]
+    # Neither dense nor sparse stars lie above the others: the order is none of theirs.
+    np.testing.assert_array_equal(np.sort(colours), np.sort(support))
+    assert abs(np.corrcoef(np.argsort(np.argsort(colours)), np.arange(len(colours)))[0, 1]) < 0.2
+    # What begins where it is written in the colour bar.
+    names = {text.get_text(): text.xy[1] for text in bar.texts}
+    of = np.asarray(catalogue["support_class"])[~is_outside]
+    assert support[of == "dense"].max() <= names["sparse"] <= support[of == "sparse"].min()
 
 
 def test_kiel_diagram_leaves_out_stars_without_an_answer(catalogue):

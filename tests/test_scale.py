@@ -150,6 +150,11 @@ def test_a_constant_input_is_refused_by_its_column(pairs, value):
         Scaler.learn(pairs)
 
 
+def test_small_units_are_no_constants(pairs):
+    pairs.x[:, 2] = 1e-13 * np.exp(np.linspace(0.0, 1.0, len(pairs)))
+    assert 0 < Scaler.learn(pairs).x_scale[2] < 1e-13
+
+
 def test_a_constant_correction_is_refused_by_its_column(pairs):
     pairs.y[: N // 2 + 1, 2] = pairs.x[: N // 2 + 1, 0] - 12
     with pytest.raises(PairsError, match=r"teff_b differs from its input .*\(-12\)"):

@@ -138,3 +138,44 @@ def test_sentinels_that_are_no_numbers_are_refused(wrong):
     content = {**SPEC.to_dict(), "sentinels": wrong}
     with pytest.raises(SpecError, match=r"must be a list of numbers, such as \[-9999.0\]"):
         Spec.from_dict(content)
+
+
+def test_sentinels_are_looked_for_in_the_unit_of_the_table(stars, caplog):
+    stars["rv"] = np.linspace(-200_000.0, 200_000.0, 40)
+    stars["rv"].unit = "m/s"
+    stars["rv"][[8, 9]] = -9999.0, 9e5
+    stars["rv"][10:30] = -9999.0
+    rv = Input("rv", "rv", unit="km/s")
+    spec = dataclasses.replace(UNSAID, inputs=(*UNSAID.inputs, rv))
+    # Among velocities of all sizes it may be one; alone on its side of them it is none.
+    assert np.isfinite(read_pairs(stars, spec).x[:, 2]).all()
+    stars["rv"][:] = np.linspace(20_000.0, 25_000.0, 40)
+    stars["rv"][10:13] = -9999.0
+    with caplog.at_level(logging.WARNING, "bayestrans"):
+        pairs = read_pairs(stars, spec)
+    assert np.flatnonzero(np.isnan(pairs.x[:, 2])).tolist() == [10, 11, 12]
+    assert "rv: 3 of 40 values are -9999" in caplog.text
+    usual = Scaler.learn(pairs)
+    assert np.flatnonzero(np.isnan(read_inputs(stars, spec, usual).x[:, 2])).tolist() == [
+        10,
+        11,
+        12,
+    ]
+
+
+@pytest.mark.parametrize("kind", ["f4", "f8"])
+def test_what_numpy_fills_gaps_with_is_missing_in_every_unit(stars, kind):
+    stars["parallax"] = np.linspace(0.5, 3.0, 40).astype(kind)
+    stars["parallax"][4] = np.ma.default_fill_value(1.0)
+    item = Input("parallax", "parallax", unit="mas")
+    spec = dataclasses.replace(UNSAID, inputs=(*UNSAID.inputs, item))
+    assert np.flatnonzero(np.isnan(read_pairs(stars, spec).x[:, 2])).tolist() == [4]
+
+
+def test_errors_that_look_like_sentinels_are_missing_and_said(stars, caplog):
+    stars["e_teff"] = np.linspace(40.0, 60.0, 40)
+    stars["e_teff"][[2, 30]] = 9999.0
+    with caplog.at_level(logging.WARNING, "bayestrans"):
+        found = read_pairs(stars, UNSAID)
+    assert np.flatnonzero(np.isnan(found.x_err[:, 0])).tolist() == [2, 30]
+    assert "e_teff: 2 of 40 values are 9999" in caplog.text

@@ -250,3 +250,10 @@ def test_a_fault_in_a_file_names_the_file(tmp_path):
 def test_an_error_that_is_its_own_value_is_refused():
     with pytest.raises(SpecError, match=r"input 'teff' and its error are one column \(t\)"):
         Spec("x", (Input("teff", "t", "t"),), (Output("teff", "b", corrects="teff"),))
+
+
+@pytest.mark.parametrize(("error", "floor"), [("e", 0.0), ("e", -1.0), (None, 0.1)])
+def test_an_error_floor_that_no_file_may_have_is_refused_in_python_too(error, floor):
+    inputs = (Input("teff", "t", error, "K", error_floor=floor),)
+    with pytest.raises(SpecError, match=r"\[input.teff\] error_floor = .* needs an error column"):
+        Spec("s", inputs, (Output("teff", "t_b"),))
