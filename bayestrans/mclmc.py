@@ -137,6 +137,8 @@ class MCLMC:
             )
         if self.draws < 4 or self.max_steps < self.draws:
             raise ValueError("MCLMC needs at least 4 draws a chain and max_steps of at least draws")
+        if not self.energy_variance > 0:
+            raise ValueError(f"energy_variance is {self.energy_variance}; give a positive number")
 
     def refit(self) -> MCLMC:
         """Return two short chains of fixed length.

@@ -203,3 +203,18 @@ def test_burn_in_is_an_eighth_in_each_part_up_to_what_teaches(steps, draws, burn
 )
 def test_rounds_end(rhat, excess, last, planned, ended):
     assert bt.MCLMC(time_budget=10.0)._ended(rhat, excess, last, planned) == ended
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"chains": 0}, "MCLMC has chains = 0"),
+        ({"draws": 3}, "at least 4 draws"),
+        ({"draws": 10, "steps": 9}, "ask for more steps"),
+        ({"energy_variance": 0.0}, "give a positive number"),
+        ({"energy_variance": math.nan}, "give a positive number"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_at_once(settings, said):
+    with pytest.raises(ValueError, match=said):
+        bt.MCLMC(**settings)
