@@ -196,8 +196,8 @@ class _Folder(Unfinished):
     def catalogue(self) -> Path:
         return self.folder / "catalogue"
 
-    def _worth_keeping(self, kind: type[BaseException] | None) -> bool:
-        return kind is not None and not self.failed and self.catalogue.exists()
+    def _worth_keeping(self, error: BaseException | None) -> bool:
+        return error is not None and not self.failed and self.catalogue.exists()
 
 
 def _engine() -> Any:

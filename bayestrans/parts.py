@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -31,6 +32,10 @@ TWICE = {"FITS": write_fits_parts, "VOTable": write_votable_parts}
 
 #: What belongs to the moment at which the writing began, not to what is written.
 CLOCK = "utc"
+
+
+#: What a system says where a disk, or a user's share of it, is full.
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Unfinished:
@@ -83,13 +88,17 @@ class Unfinished:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if not self._worth_keeping(kind):
+        keep = self._worth_keeping(error)
+        if not keep:
             shutil.rmtree(self.folder, ignore_errors=True)
         self._release()
+        if keep and _is_full(error):
+            what = f"{self.out}: no space left; make some, then go on with it (resume)"
+            raise CatalogueError(what) from error
 
-    def _worth_keeping(self, kind: type[BaseException] | None) -> bool:
+    def _worth_keeping(self, error: BaseException | None) -> bool:
         """Say whether to go on later: what was interrupted can, what failed would fail again."""
-        return kind is not None and not issubclass(kind, Exception)
+        return error is not None and (_is_full(error) or not isinstance(error, Exception))
 
     def _release(self) -> None:
         # Removed while it is held: whoever opens it later makes a new one.
@@ -123,8 +132,8 @@ class Parts(Unfinished):
 
     _header: str | None = None
 
-    def _worth_keeping(self, kind: type[BaseException] | None) -> bool:
-        return super()._worth_keeping(kind) and self.done > 0
+    def _worth_keeping(self, error: BaseException | None) -> bool:
+        return super()._worth_keeping(error) and self.done > 0
 
     @property
     def done(self) -> int:
@@ -184,6 +193,10 @@ class Parts(Unfinished):
         else:  # what stands before the first row rests on all parts
             there = list(numbers)
             TWICE[kind](lambda: map(self._table, there), partial)
+
+
+def _is_full(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno in FULL
 
 
 def interrupted(out: str | os.PathLike[str]) -> bool:

@@ -268,7 +268,7 @@ def test_after_the_first_batch_two_cores_work_on_three_and_read_no_further(monke
     assert log[:3] == ["read 0", "answered 0", "read 1"]
 
 
-def test_a_disk_that_is_full_while_parts_are_joined_ends_the_work(
+def test_a_disk_that_is_full_while_parts_are_joined_ends_the_work_which_can_be_gone_on_with(
     posterior, path, small_parts, tmp_path, monkeypatch
 ):
     began: list[int] = []
@@ -284,12 +284,18 @@ def test_a_disk_that_is_full_while_parts_are_joined_ends_the_work(
 
     monkeypatch.setattr(engine.Answers, "table", counted)
     monkeypatch.setattr(stream.os, "cpu_count", lambda: 1)
-    monkeypatch.setitem(parts.OF_ARROW, "Parquet", full)
-    before = set(tmp_path.iterdir())
-    with pytest.raises(OSError, match="No space left"):
-        bt.translate_file(posterior, path, tmp_path / "b.parquet", progress=False)
-    assert set(tmp_path.iterdir()) == before
-    assert len(began) < 4  # of four parts
+    before, out = set(tmp_path.iterdir()), tmp_path / "b.parquet"
+    with monkeypatch.context() as patch:
+        patch.setitem(parts.OF_ARROW, "Parquet", full)
+        with pytest.raises(bt.CatalogueError, match="no space left; make some, then go on with it"):
+            bt.translate_file(posterior, path, out, progress=False)
+    assert set(tmp_path.iterdir()) - before == {tmp_path / ".b.parquet.parts"}
+    done = len(began)
+    assert done < 4  # of four parts
+    bt.translate_file(posterior, path, out, resume=True, progress=False)
+    assert set(tmp_path.iterdir()) - before == {out}
+    assert len(read_table(out)) == 350
+    assert len(began) < done + 4
 
 
 def test_a_column_with_gaps_in_some_parts_only(posterior, catalogue, small_parts, tmp_path):
