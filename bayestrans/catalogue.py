@@ -143,11 +143,9 @@ def _believed(
     And the units that were taken where none was given.
     """
     found = _quantities(table, spec, items)
-    names, errors = ([getattr(item, kind) for item in items] for kind in ("column", "error"))
-    x, odd = without_suspects(spec, names, found.values, found.factors)
-    x_err, odd_errors = without_suspects(spec, errors, found.errors, found.error_factors)
+    x, odd = without_suspects(spec, items, found.values, found.factors)
     x, impossible = without_impossible(spec, items, x)
-    return x, x_err, odd + odd_errors + impossible, found.assumed
+    return x, found.errors, odd + impossible, found.assumed
 
 
 def say_odd(
@@ -273,7 +271,7 @@ def _inputs(table: Table, spec: Spec, usual: Scaler | None, *, judge: bool = Tru
             f"the table has none of the columns that {spec.name!r} is translated from "
             f"({', '.join(wanted)}); give a table of that survey, or a model of this one"
         )
-    x, x_err, factors, _, assumed = _quantities(table, spec, spec.inputs, judge=judge)
+    x, x_err, factors, assumed = _quantities(table, spec, spec.inputs, judge=judge)
     x, far = without_beyond(spec, x, factors, usual)
     x, impossible = without_impossible(spec, spec.inputs, x)
     x[~np.isfinite(x)] = np.nan
@@ -303,7 +301,7 @@ def _said(text: str, _: int) -> None:
 
 
 class _Quantities(NamedTuple):
-    """Values and errors (N, D) in the spec's units, and what they were multiplied by (D,).
+    """Values and errors (N, D) in the spec's units, and what values were multiplied by (D,).
 
     ``assumed`` are the units that were taken where none was given.
     """
@@ -311,7 +309,6 @@ class _Quantities(NamedTuple):
     values: Floats
     errors: Floats
     factors: Floats
-    error_factors: Floats
     assumed: dict[str, str]
 
 
@@ -320,21 +317,20 @@ def _quantities(
 ) -> _Quantities:
     assumed, missing = {}, spec.sentinels or ()
     values, errors = (np.full((len(table), len(items)), np.nan) for _ in range(2))
-    factors, error_factors = (np.ones(len(items)) for _ in range(2))
+    factors = np.ones(len(items))
     for j, item in enumerate(items):
         wanted = read_unit(item.unit, f"the spec's {item.name}")
         values[:, j], own = numbers(table, item.column, wanted, None, missing)
         if judge:
             check_column(values[:, j], item)
-        factors[j] = error_factors[j] = 1.0 if own is None else own.to(wanted)
+        factors[j] = 1.0 if own is None else own.to(wanted)
         if own is None and wanted != u.one:
             assumed[item.column] = item.unit
         if item.error is not None:
             errors[:, j], own = numbers(table, item.error, wanted, own, missing)
-            error_factors[j] = 1.0 if own is None else own.to(wanted)
             if own is None and wanted != u.one:
                 assumed[item.error] = item.unit
         if item.error_floor is not None:
             low = (errors[:, j] >= 0) & (errors[:, j] < item.error_floor)
             errors[low, j] = item.error_floor
-    return _Quantities(values, errors, factors, error_factors, assumed)
+    return _Quantities(values, errors, factors, assumed)

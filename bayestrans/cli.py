@@ -6,6 +6,7 @@ import argparse
 import importlib
 import logging
 import sys
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     what ``translate --strict`` refuses, 130 after Ctrl-C.
     """
     options = _parser().parse_args(arguments)
+    begun = time.time()
     try:
         with ctrl_c(), _told(options.command):
             status = _run(options)
@@ -52,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"bayestrans {options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"\nbayestrans {options.command}: stopped; {_left(options)}", file=sys.stderr)
+        print(f"\nbayestrans {options.command}: stopped; {_left(options, begun)}", file=sys.stderr)
         return 130
     return int(status)
 
@@ -82,16 +84,17 @@ def _told(command: str) -> Iterator[None]:
             log.setLevel(level)
 
 
-def _left(options: argparse.Namespace) -> str:
+def _left(options: argparse.Namespace, begun: float) -> str:
     """Say what a command that was stopped has left behind."""
     if options.command == "translate":
         from .parts import interrupted
 
         if interrupted(options.out):
             return "go on with --resume, or begin anew with --overwrite"
-    out = getattr(options, "out", None)
-    if out is not None and Path(out).exists():  # a demo's folder, a model not judged yet
-        return f"nothing was left half-written; {out} is there"
+    out = Path(getattr(options, "out", None) or "")
+    if out.name and out.exists() and out.stat().st_mtime >= begun:
+        # Files come whole: a model that was not judged yet, or some of a folder's.
+        return f"not all in {out} is there yet" if out.is_dir() else f"{out} was written"
     return "nothing was written"
 
 

@@ -12,6 +12,11 @@ from .columns import find, matches
 from .layout import CatalogueError, plain
 from .tables import NULL
 
+#: What catalogues write where a star has no identifier.
+NO_STARS = (-1, -9, -99, -999, -9999, -99999)
+#: More rows of a star 0 than this, and than twice those of any other, are of no star.
+MANY_ROWS = 9
+
 
 def star_ids(table: Table, name: str | None) -> NDArray[Any]:
     """Return which star (N,) each row is: its identifier, or where none is named its number."""
@@ -33,10 +38,12 @@ def star_ids(table: Table, name: str | None) -> NDArray[Any]:
 
 
 def _no_stars(values: NDArray[Any]) -> NDArray[Any]:
-    """Return those of the numbers (N,), such as -1 and 0, that have more rows than any star."""
+    """Return those of the numbers (N,) that name no star: several rows of -1, or very many of 0."""
     numbers, counts = np.unique(values, return_counts=True)
-    most = max(counts[numbers > 0], default=1)
-    return numbers[(numbers <= 0) & (counts > most)]
+    most = max(counts[numbers != 0], default=1)
+    none = np.isin(numbers, NO_STARS) & (counts > 1)
+    # Stars may be numbered from 0 on, the first of them with as many rows as others.
+    return numbers[none | ((numbers == 0) & (counts > max(MANY_ROWS, 2 * most)))]
 
 
 def id_column(table: Table, name: str) -> Column:

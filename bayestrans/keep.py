@@ -63,7 +63,8 @@ def read_kept(surveys: Sequence[Member], taken: Collection[str]) -> list[Kept]:
 def _columns(member: Member) -> Table:
     if not member.keep:
         return Table()
-    wanted = {without_place(column.lower()) for column in member.keep.values()}
+    wanted = {column.lower() for column in member.keep.values()}
+    wanted |= {without_place(column) for column in wanted}
     parts = []
     for batch in read_batches(member.catalogue, ROWS, lambda name: name.lower() in wanted):
         with named(member.catalogue):

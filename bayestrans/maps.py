@@ -296,7 +296,7 @@ def _cells(
 
 
 def _edges(values: ArrayLike, name: str) -> Floats:
-    edges: Floats = np.asarray(values, dtype=np.float64)
+    edges = in_unit(values, u.kpc)
     if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
         raise ValueError(f"the edges in {name} are {edges}; give two or more that increase")
     return edges

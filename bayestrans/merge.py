@@ -158,8 +158,7 @@ def from_base(member: Member, outputs: Sequence[Output]) -> Answered:
         sentinels=member.sentinels,
     )
     found = read_inputs(member.catalogue, spec)
-    columns = [item.column for item in spec.inputs]
-    x, odd = without_suspects(spec, columns, found.x, found.factors)
+    x, odd = without_suspects(spec, spec.inputs, found.x, found.factors)
     say_odd(member.catalogue, odd, len(x), spec, f"in [survey.{member.name}]")
     keys, nameless = _keys(member, found.identifiers)
     shape = (len(x), len(outputs))

@@ -111,7 +111,7 @@ def draw_distances(distance: ArrayLike, error: ArrayLike, draws: int, *, seed: i
     Parameters
     ----------
     distance, error : (N,) arrays
-        Median and one-sigma error, in one unit (an error with its own is converted). No error
+        Median and one-sigma error, in one unit; what has a unit is converted to kpc. No error
         counts as none; a distance that is missing or not positive gives NaN.
     draws : int
     seed : int
@@ -119,10 +119,13 @@ def draw_distances(distance: ArrayLike, error: ArrayLike, draws: int, *, seed: i
     Returns
     -------
     (draw, N) array
+        In kpc where the distance has a unit, else in its own.
     """
-    unit = getattr(distance, "unit", None)
-    distance, error = in_unit(distance), in_unit(error, unit)
-    far = np.where(np.isfinite(distance) & (distance > 0), distance, np.nan)
-    width = np.where(np.isfinite(error) & (error > 0), error, 0.0) / far
+    own = getattr(distance, "unit", None)
+    far, err = in_unit(distance, u.kpc), in_unit(error, own or u.kpc)
+    if own is not None:
+        err = err * u.Unit(own).to(u.kpc)
+    far = np.where(np.isfinite(far) & (far > 0), far, np.nan)
+    width = np.where(np.isfinite(err) & (err > 0), err, 0.0) / far
     noise = np.random.default_rng(seed).standard_normal((draws, len(far)))
     return np.asarray(far * np.exp(width * noise))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .scale import Scaler
-from .spec import Spec
+from .spec import Input, Output, Spec
 
 Floats = NDArray[np.float64]
 
@@ -76,12 +76,15 @@ def _listed(values: Floats) -> NDArray[np.bool_]:
 
 def as_held(values: Floats, factors: Floats) -> Floats:
     """Return values (N, D) as the table holds them, before the conversion by factors (D,)."""
-    # Back and forth, -9999 is so but for the last digit.
-    return np.where(factors == 1.0, values, np.round(values / factors, 6))
+    held = values / factors
+    for number in SENTINELS:  # back and forth, they are so but for the last digit
+        near = (factors != 1.0) & (np.abs(np.abs(held) - number) < 1e-9 * number)
+        held = np.where(near, np.copysign(number, held), held)
+    return held
 
 
 def without_suspects(
-    spec: Spec, columns: Sequence[str | None], values: Floats, factors: Floats
+    spec: Spec, items: Sequence[Input | Output], values: Floats, factors: Floats
 ) -> tuple[Floats, list[Odd]]:
     """Return values (N, D) of a whole table without what looks like sentinels, and what was found.
 
@@ -93,10 +96,10 @@ def without_suspects(
         return values, []
     values, said = values.copy(), []
     held = as_held(values, factors)
-    for column, raw, name in zip(values.T, held.T, columns, strict=True):
+    for column, raw, item in zip(values.T, held.T, items, strict=True):
         for number, count in suspects(raw).items():
             column[raw == number] = np.nan
-            said.append(Odd(str(name), f"{number:g}", count))
+            said.append(Odd(item.column, f"{number:g}", count))
     return values, said
 
 

@@ -380,8 +380,14 @@ def test_numbers_that_name_no_star_are_no_identifier():
     spec = Spec("s", (Input("x", "x"),), (Output("y", "y"),), id="sobject_id")
     said = "15 of 60 identifiers are missing (-1 name no star) (first in row 0); remove those rows"
     assert said in refusal(read_pairs, table, spec)
-    table["sobject_id"] = np.arange(count) // 3  # a star 0 with as many rows as any
-    assert len(set(read_pairs(table, spec).ids)) == 20
+    ids, table = ids.copy(), table.copy()
+    table["sobject_id"][::4] = 0
+    assert "15 of 60 identifiers are missing (0 name no star)" in refusal(read_pairs, table, spec)
+    # A star 0 with as many rows as any or a row more, and hashes, of which one has more than any.
+    hashes = np.where(ids < 7, -(2**62), ids)
+    for good in (np.arange(count) // 3, np.maximum(np.arange(count) - 1, 0), hashes):
+        table["sobject_id"] = good
+        assert len(read_pairs(table, spec)) == count
 
 
 @pytest.mark.parametrize("large", [False, True])

@@ -220,6 +220,20 @@ def test_ctrl_c_during_a_fit_leaves_nothing(given, tmp_path, capsys, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
+def test_ctrl_c_after_the_model_is_written_says_so(given, model, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "m.nc"
+    monkeypatch.setattr(cli_fit, "fit", lambda *_, **__: bt.load(model))
+    monkeypatch.setattr(cli_fit, "_judged", interrupt)
+    arguments = ["fit", given["train.csv"], "--spec", given["spec.toml"], "--out", str(out)]
+    assert cli.main(arguments) == 130
+    assert f"stopped; {out} was written" in capsys.readouterr().err
+    monkeypatch.setattr(cli_fit, "fit", interrupt)
+    now = time.time
+    monkeypatch.setattr(cli.time, "time", lambda: now() + 60)  # the file is of before
+    assert cli.main([*arguments, "--overwrite"]) == 130
+    assert "stopped; nothing was written" in capsys.readouterr().err
+
+
 class Dropping:
     """What is interrupted where Python drops all errors, as in a callback of its collector."""
 

@@ -270,7 +270,7 @@ def test_pictures_have_a_row_for_each_quantity_with_its_unit(draw, which, reques
         assert axis.get_xlabel().startswith(plot.label(name, unit))
         assert axis.get_ylabel() == plot.label(name, unit, r"$\Delta$")
         low, high = axis.get_xlim()
-        assert (low > high) == (name == "teff")
+        assert (low > high) == (name in ("teff", "logg"))
         median = np.median(found.difference[:, :, k])
         assert f"{median:+.2g}" in axis.texts[0].get_text()
     dense = int((found.classes == "dense").sum())

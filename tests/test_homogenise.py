@@ -344,6 +344,9 @@ def test_an_element_of_a_vector_is_kept_from_a_file_and_a_slip_told_with_its_nam
     one = Member("a", tmp_path / f"a{suffix}", "ID", columns=(column,), keep={"t": "fparam[1]"})
     (kept,) = read_kept([one], ())
     assert kept.parts[0][0].tolist() == [2.0, 4.0]
+    write_table(Table({"ID": [1, 2], "FPARAM[1]": [5.0, 6.0]}), tmp_path / f"b{suffix}")
+    (kept,) = read_kept([dataclasses.replace(one, catalogue=tmp_path / f"b{suffix}")], ())
+    assert kept.parts[0][0].tolist() == [5.0, 6.0]
     slip = dataclasses.replace(one, keep={"t": "FPARM"})
     with pytest.raises(bt.CatalogueError, match="no column 'FPARM'; the nearest are FPARAM"):
         read_kept([slip], ())

@@ -328,8 +328,15 @@ def test_units_and_masks_of_places_count():
         np.testing.assert_allclose(found.radius, plain.radius, rtol=1e-12)
     masked = bt.galactocentric([10.0, 20.0], [10.0, -20.0], MaskedColumn([1.0, 0.5], mask=[0, 1]))
     np.testing.assert_array_equal(np.isnan(masked.radius), [False, True])
-    far = bt.draw_distances([1.0] * u.kpc, [100.0] * u.pc, 4000)
-    np.testing.assert_allclose(np.log(far).std(), 0.1, rtol=0.05)
+    for distance, error in (
+        ([1.0] * u.kpc, [100.0] * u.pc),
+        (Column([1000.0], unit="pc"), Column([100.0], unit="pc")),
+        ([1000.0] * u.pc, [100.0]),
+        ([1.0], [100.0] * u.pc),
+    ):
+        far = bt.draw_distances(distance, error, 4000)
+        np.testing.assert_allclose(np.log(far).std(), 0.1, rtol=0.05)
+        np.testing.assert_allclose(np.median(far), 1.0, rtol=0.02)  # in kpc, as plain ones were
     with pytest.raises(u.UnitConversionError):
         bt.galactocentric([10.0], [10.0], [1.0] * u.mas)
 
@@ -342,3 +349,6 @@ def test_masked_values_are_no_zeros_of_a_map():
     found = bt.binned_map(*where, values, edges, statistic="mean", bootstrap=False)
     np.testing.assert_allclose(found.draws, -0.2)
     assert found.stars.sum() == 20
+    units = (where[0] * u.kpc, 1e3 * where[1] * u.pc, values, (1e3 * edges[0] * u.pc, edges[1]))
+    again = bt.binned_map(*units, statistic="mean", bootstrap=False)
+    np.testing.assert_allclose(again.draws, found.draws)

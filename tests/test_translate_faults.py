@@ -297,9 +297,16 @@ def test_a_missing_column_is_refused_with_the_nearest_name(posterior, catalogue,
 
 
 @pytest.mark.usefixtures("no_work")
-@pytest.mark.parametrize("draws", [201, -1])
-def test_draws_that_the_model_does_not_hold_are_refused(posterior, catalogue, draws):
-    with pytest.raises(ValueError, match=f"{draws} draws asked; the model holds 200"):
+@pytest.mark.parametrize(
+    ("draws", "said"),
+    [
+        (201, "201 draws asked; the model holds 200"),
+        (-1, "draws is -1; give a whole number of at least 0"),
+        (2.5, "draws is 2.5; give a whole number of at least 0"),
+    ],
+)
+def test_draws_that_the_model_does_not_hold_are_refused(posterior, catalogue, draws, said):
+    with pytest.raises(ValueError, match=said):
         bt.translate(posterior, catalogue, draws=draws, progress=False)
 
 
